@@ -1,0 +1,150 @@
+"""Intensity normalisation, with statistics of the whole image so that all tiles look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+SAMPLE_VOXELS = 4_000_000
+KINDS = ("percentile", "zscore", "range", "fixed")
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """What normalisation subtracts and multiplies by, per channel.
+
+    Parameters
+    ----------
+    offset, gain : tuple of float
+        One per channel; the normalised value is ``(value - offset) * gain``.
+    """
+
+    offset: tuple[float, ...]
+    gain: tuple[float, ...]
+
+    def apply(self, channels_first: NDArray[Any]) -> NDArray[np.float32]:
+        """Normalise (C, ...) to float32; NaN becomes 0 and infinities the nearest finite value."""
+        shape = (-1,) + (1,) * (channels_first.ndim - 1)
+        offset = np.asarray(self.offset, np.float32).reshape(shape)
+        gain = np.asarray(self.gain, np.float32).reshape(shape)
+        result = (channels_first.astype(np.float32) - offset) * gain
+        if channels_first.dtype.kind == "f":
+            limit = np.float32(1e4)
+            np.nan_to_num(result, copy=False, nan=0.0, posinf=limit, neginf=-limit)
+        return result
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How intensities are brought to a common scale.
+
+    Parameters
+    ----------
+    kind : {"percentile", "zscore", "range", "fixed"}
+        "percentile" maps the `low` and `high` percentiles of each channel to 0 and 1;
+        "zscore" subtracts the mean and divides by the standard deviation; "range" maps the
+        intensities `low` to `high` to 0 and 1, the same for all images; "fixed" subtracts
+        `mean` and divides by `std` after scaling integers to 0..1 (ImageNet statistics).
+    low, high : float
+        Percentiles in [0, 100] or intensities, see `kind`.
+    mean, std : tuple of float
+        One per channel, for "fixed".
+    """
+
+    kind: str = "percentile"
+    low: float = 1.0
+    high: float = 99.8
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"normalisation must be one of {', '.join(KINDS)}, not {self.kind!r}.")
+
+    def measure(self, image: Any, channel_axis: int | None) -> Intensity:
+        """Take the statistics of an image.
+
+        Parameters
+        ----------
+        image : array-like
+            Anything with `shape`, `dtype` and slicing; large ones are sampled in blocks.
+        channel_axis : int or None
+            Axis with one set of statistics per index.
+
+        Raises
+        ------
+        InputError
+            If a channel has no finite values, or all channels are constant.
+        """
+        channels = 1 if channel_axis is None else int(image.shape[channel_axis])
+        if self.kind == "fixed":
+            full = np.iinfo(image.dtype).max if np.dtype(image.dtype).kind in "iu" else 1.0
+            return Intensity(
+                tuple(m * full for m in self.mean), tuple(1 / (s * full) for s in self.std)
+            )
+        if self.kind == "range":
+            return Intensity((self.low,) * channels, (1 / (self.high - self.low),) * channels)
+        samples = _sample(image, channel_axis)
+        measured = [self._measure_channel(values, n) for n, values in enumerate(samples)]
+        if all(gain == 0 for _, gain in measured):
+            raise InputError(
+                "The image has the same value everywhere, so there is nothing to segment in it."
+            )
+        return Intensity(tuple(m[0] for m in measured), tuple(m[1] for m in measured))
+
+    def _measure_channel(self, values: NDArray[Any], channel: int) -> tuple[float, float]:
+        values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+        if values.size == 0:
+            raise InputError(f"Channel {channel} of the image holds no finite values.")
+        values = values.astype(np.float64)
+        if self.kind == "zscore":
+            offset, spread = float(values.mean()), float(values.std())
+        else:
+            offset, high = (float(v) for v in np.percentile(values, [self.low, self.high]))
+            spread = high - offset
+            if spread <= 0:
+                offset, spread = float(values.min()), float(np.ptp(values))
+        return offset, 1 / spread if spread > 0 else 0.0
+
+
+def _sample(image: Any, channel_axis: int | None) -> list[NDArray[Any]]:
+    """Return up to `SAMPLE_VOXELS` values per channel, from blocks spread over the image."""
+    blocks = [np.asarray(image[where]) for where in _sample_blocks(image.shape, channel_axis)]
+    if channel_axis is None:
+        return [np.concatenate([b.ravel() for b in blocks])]
+    return [
+        np.concatenate([np.take(b, c, axis=channel_axis).ravel() for b in blocks])
+        for c in range(image.shape[channel_axis])
+    ]
+
+
+def _sample_blocks(
+    shape: Sequence[int], channel_axis: int | None, per_axis: int = 4
+) -> list[tuple[slice, ...]]:
+    """Blocks on a regular grid that cover the whole image if it is small.
+
+    Up to 4 blocks along each axis; the longest block side is halved until all blocks
+    together hold `SAMPLE_VOXELS` voxels or fewer.
+    """
+    shape = tuple(int(n) for n in shape)
+    counts = [1 if a == channel_axis else min(n, per_axis) for a, n in enumerate(shape)]
+    sides = [-(-n // c) for n, c in zip(shape, counts, strict=True)]
+    free = [a for a in range(len(shape)) if a != channel_axis]
+    while np.prod([sides[a] * counts[a] for a in free], dtype=float) > SAMPLE_VOXELS:
+        longest = max(free, key=lambda a: sides[a])
+        sides[longest] = max(1, sides[longest] // 2)
+    starts = [
+        np.linspace(0, n - s, c).astype(int) if c > 1 else [0]
+        for n, s, c in zip(shape, sides, counts, strict=True)
+    ]
+    return [
+        tuple(slice(int(a), int(a) + s) for a, s in zip(corner, sides, strict=True))
+        for corner in product(*starts)
+    ]

@@ -1,0 +1,6 @@
+"""Segmentation networks in PyTorch, 2D and 3D, found by name."""
+
+from . import catalog as _catalog  # noqa: F401  (fills the registry)
+from .registry import ModelSpec, PublishedCount, create_model, get_spec, list_models, register
+
+__all__ = ["ModelSpec", "PublishedCount", "create_model", "get_spec", "list_models", "register"]

@@ -1,0 +1,83 @@
+"""Layers shared by the networks, the same in 2D and 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import InputError
+
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVG_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
+BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
+
+
+def norm_layer(kind: str, channels: int, ndim: int) -> nn.Module:
+    """Return a normalisation layer.
+
+    Parameters
+    ----------
+    kind : {"batch", "instance", "group", "none"}
+        "instance" and "group" take their statistics from the tile, so that results
+        depend on the tile; group normalisation has 8 groups, or fewer if `channels`
+        is no multiple of 8.
+    channels, ndim : int
+        Feature channels and spatial dimensions.
+    """
+    if kind == "batch":
+        return BATCH_NORM[ndim](channels)
+    if kind == "instance":
+        return INSTANCE_NORM[ndim](channels, affine=True)
+    if kind == "group":
+        return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
+    if kind == "none":
+        return nn.Identity()
+    raise InputError(f"norm must be batch, instance, group or none, not {kind!r}.")
+
+
+def conv_norm_relu(
+    in_channels: int,
+    out_channels: int,
+    *,
+    ndim: int,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    dilation: int = 1,
+    norm: str = "batch",
+) -> nn.Sequential:
+    """Convolution that keeps the size (divided by `stride`), normalisation, ReLU.
+
+    The convolution has a bias only where no normalisation follows it.
+    """
+    sizes = (kernel,) * ndim if isinstance(kernel, int) else tuple(kernel)
+    conv = CONV[ndim](
+        in_channels,
+        out_channels,
+        sizes,
+        stride=stride,
+        padding=tuple(dilation * (k // 2) for k in sizes),
+        dilation=dilation,
+        bias=norm == "none",
+    )
+    return nn.Sequential(conv, norm_layer(norm, out_channels, ndim), nn.ReLU(inplace=True))
+
+
+def resize_to(x: Tensor, size: torch.Size | Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Interpolate linearly to a spatial `size`; `x` is (N, C, [Z,] Y, X)."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    mode = LINEAR_MODE[x.ndim - 2]
+    return F.interpolate(x, size=tuple(size), mode=mode, align_corners=align_corners)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters (running statistics of normalisation are not)."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,0 +1,178 @@
+"""The list of networks, readable without PyTorch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class PublishedCount:
+    """A number of trainable parameters that a paper or public code states.
+
+    Parameters
+    ----------
+    ndim, in_channels, num_classes : int
+        Arguments that build the counted network.
+    count : int
+        Trainable parameters.
+    source : str
+        Where the number comes from.
+    options : mapping
+        Options that differ from the defaults.
+    """
+
+    ndim: int
+    in_channels: int
+    num_classes: int
+    count: int
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One published network configuration.
+
+    Parameters
+    ----------
+    name : str
+        Name under which `create_model` builds it.
+    title, family : str
+        Name for people, and the group it is listed in.
+    ndims : tuple of int
+        Numbers of spatial dimensions it supports (2, 3).
+    builder : str
+        ``"package.module:callable"``, imported when the network is built. The callable
+        takes ``(in_channels, num_classes, *, ndim, <options>)`` and returns a module that
+        maps ``(N, C, [Z,] Y, X)`` to one tensor of logits ``(N, K, [Z,] Y, X)`` and has an
+        attribute ``divisor``: per spatial axis, what the input size must be a multiple of.
+    reference, url : str
+        The paper.
+    divisor : int
+        Of the default configuration, the same along all axes.
+    tile_invariant : bool
+        Whether an output voxel depends on a bounded neighbourhood only.
+    receptive_field : int or None
+        Voxels along one axis that can influence one output voxel (default
+        configuration, 2D where supported); None if the whole image does.
+    options : mapping
+        Options handed to the builder, with the published defaults.
+    published : tuple of PublishedCount
+        Counts the tests hold the network to.
+    weights : tuple of str
+        Pretrained weights that can be asked for by name.
+    """
+
+    name: str
+    title: str
+    family: str
+    ndims: tuple[int, ...]
+    builder: str
+    reference: str
+    url: str
+    divisor: int
+    tile_invariant: bool
+    receptive_field: int | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    published: tuple[PublishedCount, ...] = ()
+    weights: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+
+_SPECS: dict[str, ModelSpec] = {}
+
+
+def register(*specs: ModelSpec) -> None:
+    """Add networks to the registry; a name that is taken is refused."""
+    for spec in specs:
+        if spec.name in _SPECS:
+            raise InputError(f"A network named {spec.name!r} is registered already.")
+        _SPECS[spec.name] = spec
+
+
+def list_models(ndim: int | None = None) -> list[ModelSpec]:
+    """List the registered networks.
+
+    Parameters
+    ----------
+    ndim : {2, 3}, optional
+        Keep those that support this number of spatial dimensions.
+
+    Returns
+    -------
+    list of ModelSpec
+        In order of registration.
+    """
+    return [s for s in _SPECS.values() if ndim is None or ndim in s.ndims]
+
+
+def get_spec(name: str) -> ModelSpec:
+    """Look up one network by name.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message names the closest one.
+    """
+    if name in _SPECS:
+        return _SPECS[name]
+    close = difflib.get_close_matches(name, _SPECS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "`napari-segzoo models` lists them."
+    raise InputError(f"There is no network named {name!r}; {hint}")
+
+
+def create_model(
+    name: str, *, ndim: int, in_channels: int, num_classes: int, **options: Any
+) -> nn.Module:
+    """Build a network with random weights.
+
+    Parameters
+    ----------
+    name : str
+        A name of `list_models`.
+    ndim : {2, 3}
+        Spatial dimensions.
+    in_channels, num_classes : int
+        Channels of the image and of the logits.
+    **options
+        What the network offers beyond the published defaults (`ModelSpec.options`).
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps ``(N, in_channels, [Z,] Y, X)`` to logits ``(N, num_classes, [Z,] Y, X)``.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or option, or dimensions the network does not have.
+    """
+    spec = get_spec(name)
+    if ndim not in spec.ndims:
+        has = " and ".join(f"{n}D" for n in spec.ndims)
+        raise InputError(f"{spec.title} works in {has}, not in {ndim}D.")
+    for label, value in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if value < 1:
+            raise InputError(f"{label} must be at least 1, not {value}.")
+    unknown = sorted(set(options) - set(spec.options))
+    if unknown:
+        known = ", ".join(spec.options) or "none"
+        raise InputError(f"{spec.title} has no option {unknown[0]!r}; its options are: {known}.")
+    module, _, attribute = spec.builder.partition(":")
+    build = getattr(import_module(module), attribute)
+    network: nn.Module = build(
+        in_channels, num_classes, ndim=ndim, **{**spec.options, **options}
+    )
+    return network
