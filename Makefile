@@ -1,0 +1,51 @@
+# Each target first builds .venv and, on Debian and its relatives, installs the system packages
+# that are missing; the second call starts at once. Another Python: make PYTHON=python3.12 test
+
+export PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Linux without a display draws into a virtual one.
+DISPLAYED := $(DISPLAY)$(WAYLAND_DISPLAY)$(filter-out Linux,$(shell uname -s))
+XVFB := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1600x1000x24")
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo napari test lint docs clean viewer-packages
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: viewer-packages $(VENV)/.all ## segment, fine-tune and score a real image; write pictures
+	$(BIN)/napari-segzoo demo
+
+napari: viewer-packages $(VENV)/.all ## open napari with the plugin
+	$(BIN)/napari
+
+test: viewer-packages $(VENV)/.test ## all tests, those of the real viewer included
+	$(BIN)/npe2 validate napari-segzoo
+	$(XVFB) $(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs ## the documentation, into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+clean: ## remove .venv and all that was built
+	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+viewer-packages:
+	@scripts/system-packages viewer
+
+$(VENV)/pyvenv.cfg:
+	@scripts/system-packages python
+	$(PYTHON) -m venv --clear $(VENV)
+
+# .venv/.NAME records that the extra NAME is installed.
+$(VENV)/.%: pyproject.toml $(VENV)/pyvenv.cfg
+	@echo "Installing napari-segzoo[$*] into $(VENV); the first time takes a few minutes."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@
