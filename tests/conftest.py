@@ -1,0 +1,23 @@
+"""Settings that hold for all tests, made before NumPy, PyTorch or napari is imported."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+SETTINGS = Path(tempfile.mkdtemp(prefix="napari-segzoo-tests-"))
+atexit.register(shutil.rmtree, SETTINGS, ignore_errors=True)
+os.environ["NAPARI_CONFIG"] = str(SETTINGS / "settings.yaml")
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile(
+    "reproducible",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("reproducible")
