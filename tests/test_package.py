@@ -1,7 +1,10 @@
 """The package as a whole: what it imports, what it exports, what a wheel of it holds."""
 
 import ast
+import email
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -144,14 +147,34 @@ def test_wheel_holds_all_files_of_the_package(wheel):
     assert not {name.split("/")[0] for name in held if "dist-info" not in name} - {"napari_segzoo"}
 
 
-def test_base_install_brings_no_qt_binding_and_no_upper_limits(wheel):
+@pytest.fixture(scope="module")
+def requirements(wheel):
+    """What the wheel asks for: lines such as ``numba; extra == 'fast'``."""
     with zipfile.ZipFile(wheel) as archive:
-        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
-        lines = archive.read(metadata).decode().splitlines()
-    base = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
-    assert any("torch" in line for line in base)
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    return metadata.get_all("Requires-Dist")
+
+
+def test_base_install_brings_no_qt_binding_and_no_upper_limits(requirements):
+    base = [line for line in requirements if "extra ==" not in line]
+    assert "torch" in base
     for line in base:
         assert not any(limit in line for limit in ("<", "==", "~=", "PyQt", "PySide", "[")), line
+
+
+def test_every_imported_library_is_a_dependency(requirements):
+    asked = {
+        re.match(r"[\w-]+", line).group()
+        for line in requirements
+        if not any(f"extra == '{extra}'" in line for extra in ("test", "lint", "docs", "dev"))
+    }
+    imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
+    third_party = imported - sys.stdlib_module_names - {"napari_segzoo"}
+    distributions = importlib.metadata.packages_distributions()
+    for name in third_party:
+        provided_by = {d.lower().replace("_", "-") for d in distributions.get(name, [name])}
+        assert asked & provided_by, f"{name} is imported, but no dependency provides it"
 
 
 def test_installed_wheel_registers_with_napari(wheel, tmp_path):
@@ -168,7 +191,9 @@ def test_installed_wheel_registers_with_napari(wheel, tmp_path):
     (site / "dependencies.pth").write_text(f"{dependencies}\n", encoding="utf-8")
 
     where = subprocess.check_output(
-        [python, "-c", "import napari_segzoo; print(napari_segzoo.__file__)"], text=True, cwd=tmp_path
+        [python, "-c", "import napari_segzoo; print(napari_segzoo.__file__)"],
+        text=True,
+        cwd=tmp_path,
     )
     assert Path(where.strip()).is_relative_to(tmp_path)
     checked = subprocess.run(
