@@ -1,0 +1,20 @@
+"""Open and save images: TIFF, OME-Zarr, NIfTI, PNG, JPEG and NumPy files.
+
+The libraries behind each format are imported when it is first used.
+"""
+
+from .blocks import check_target, is_zarr, written_whole
+from .files import list_images, open_image, save_image
+from .image import Image, LazyArray, check_axes
+
+__all__ = [
+    "Image",
+    "LazyArray",
+    "check_axes",
+    "check_target",
+    "is_zarr",
+    "list_images",
+    "open_image",
+    "save_image",
+    "written_whole",
+]

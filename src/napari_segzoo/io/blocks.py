@@ -1,0 +1,125 @@
+"""Cutting arrays into blocks of bounded size, and writing under a temporary name."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, RunError
+from .image import Region
+
+BUDGET = 128 * 2**20
+"""Bytes of pixels that writing holds at a time."""
+Progress = Callable[[int, int], object]
+
+
+def consecutive_blocks(shape: Sequence[int], itemsize: int, budget: int = BUDGET) -> list[Region]:
+    """Regions of at most `budget` bytes (one element at least) that tile `shape` in C order."""
+    split = 0
+    while split < len(shape) - 1 and prod(shape[split + 1 :]) * itemsize > budget:
+        split += 1
+    step = max(1, budget // (prod(shape[split + 1 :]) * itemsize))
+    rest = tuple(slice(0, n) for n in shape[split + 1 :])
+    return [
+        (*(slice(i, i + 1) for i in index), slice(start, min(start + step, shape[split])), *rest)
+        for index in product(*(range(n) for n in shape[:split]))
+        for start in range(0, shape[split], step)
+    ]
+
+
+def grid_blocks(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> list[Region]:
+    """Regions that tile `shape` in whole chunks, long along the last axes, within the budget."""
+    sides = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
+    for axis in reversed(range(len(shape))):
+        room = BUDGET // (prod(sides) * itemsize)
+        if room >= 2:
+            sides[axis] = min(shape[axis], sides[axis] * room)
+        if sides[axis] < shape[axis]:
+            sides[axis] = max(1, sides[axis] // chunks[axis]) * chunks[axis]
+            break
+    starts = [range(0, n, s) for n, s in zip(shape, sides, strict=True)]
+    return [
+        tuple(slice(a, min(a + s, n)) for a, s, n in zip(corner, sides, shape, strict=True))
+        for corner in product(*starts)
+    ]
+
+
+def storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type in which TIFF and NIfTI readers everywhere understand `dtype`."""
+    narrower = {"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}
+    code = f"{dtype.kind}{dtype.itemsize}"
+    return np.dtype(narrower.get(code, code))
+
+
+def cast(block: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Convert to `dtype`, in C order.
+
+    Raises
+    ------
+    InputError
+        If an integer does not fit.
+    """
+    if block.dtype.kind in "iu" and block.dtype != dtype and block.size:
+        limits = np.iinfo(dtype)
+        worst = block.max() if block.max() > limits.max else block.min()
+        if not limits.min <= worst <= limits.max:
+            raise InputError(
+                f"{name} would hold {dtype} values, but {worst} does not fit; "
+                "renumber the labels, or save as .npy or .zarr."
+            )
+    return np.ascontiguousarray(block, dtype)
+
+
+@contextmanager
+def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` when all went well.
+
+    Whatever is at the temporary path (a file or a folder) is removed if the block raises.
+
+    Raises
+    ------
+    InputError
+        If `path` exists and `overwrite` is not set, if it is a folder that is not a Zarr, or if
+        its folder does not exist.
+    RunError
+        If the disk is full or may not be written.
+    """
+    check_target(path, overwrite=overwrite)
+    try:
+        room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
+    try:
+        temporary = room / path.name
+        yield temporary
+        if path.is_dir():
+            path.rename(room / "replaced")
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def check_target(path: Path, *, overwrite: bool = False) -> None:
+    """Raise `InputError` if `path` may not be written."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already; choose another name or allow overwriting.")
+    if path.is_dir() and not is_zarr(path):
+        raise InputError(f"{path} is a folder that is not a Zarr; choose another name.")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; create it first.")
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a Zarr array or group."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))

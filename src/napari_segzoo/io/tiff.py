@@ -1,0 +1,275 @@
+"""TIFF: plain, ImageJ, OME and BigTIFF, read by region and written tile by tile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .blocks import BUDGET, Progress, cast, consecutive_blocks, storable
+from .image import LETTERS, Image, LazyArray, Region, check_content, check_size, native, reading
+from .units import PIXEL, length_factor, length_unit, seconds
+
+TILE = 256
+BEST_RATIO = 100_000
+"""Header and file disagree if decompression would have to gain more than this factor."""
+
+
+def open_tiff(path: Path, series: int = 0) -> Image:
+    """Open one image series of a TIFF file; of a pyramid, the finest level.
+
+    Contiguous pixels are mapped into memory, others are decoded strip by strip or tile by tile.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or its compression needs a package that is not installed.
+    """
+    import tifffile
+
+    with reading(path), _quiet_log():
+        file = tifffile.TiffFile(path)
+        try:
+            if _breaks_off(file):
+                raise InputError(f"{path} is truncated: it ends before its last page.")
+            if series >= len(file.series):
+                raise InputError(f"{path} holds {len(file.series)} image series, not {series + 1}.")
+            found = file.series[series]
+            axes = _letters(found.axes)
+            scale, unit = _scale(file, found, axes, series)
+            data, levels = _levels(path, found)
+        except BaseException:
+            file.close()
+            raise
+        if isinstance(data, np.ndarray):
+            file.close()
+    return Image(data, axes, scale, unit, str(path), levels)
+
+
+def _levels(path: Path, series: Any) -> tuple[Any, tuple[Any, ...]]:
+    shape = tuple(int(n) for n in series.shape)
+    check_content(path, shape, np.dtype(series.dtype))
+    stored = prod(shape) * np.dtype(series.dtype).itemsize
+    size = path.stat().st_size
+    if series.dataoffset is not None:
+        check_size(path, series.dataoffset + stored, size)
+        order = series.keyframe.parent.byteorder
+        dtype = np.dtype(series.dtype).newbyteorder(order)
+        mapped = np.memmap(path, dtype, "r", series.dataoffset, shape)
+        return (mapped if dtype.isnative else _swapped(mapped)), ()
+    pages = list(series)
+    if any(page is None for page in pages):
+        raise InputError(f"{path} is truncated: pages that its header announces are missing.")
+    if all(page.parent is series.keyframe.parent for page in pages):
+        check_size(path, max(_end(page) for page in pages), size)
+        check_size(path, stored, size * BEST_RATIO)
+    _check_codec(path, series.keyframe)
+    levels = tuple(_by_segment(path, series, n) for n in range(len(series.levels)))
+    return levels[0], levels if len(levels) > 1 else ()
+
+
+def _by_segment(path: Path, series: Any, level: int) -> LazyArray:
+    import zarr
+
+    array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
+
+    def read(region: Region) -> NDArray[Any]:
+        with reading(path):
+            return np.asarray(array[region])
+
+    return LazyArray(tuple(array.shape), native(array.dtype), read, tuple(array.chunks))
+
+
+def _swapped(mapped: NDArray[Any]) -> LazyArray:
+    return LazyArray(mapped.shape, native(mapped.dtype), lambda region: mapped[region])
+
+
+def _end(page: Any) -> int:
+    """Return the position behind the last byte of a page's pixels."""
+    return max(
+        (at + n for at, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0
+    )
+
+
+def _breaks_off(file: Any) -> bool:
+    """Tell whether the last page that can be read points to one that cannot."""
+    pointer = file.pages.next_page_offset
+    if not pointer:
+        return False
+    file.filehandle.seek(pointer)
+    following = int.from_bytes(
+        file.filehandle.read(file.tiff.offsetsize), "little" if file.byteorder == "<" else "big"
+    )
+    return bool(following >= file.filehandle.size)
+
+
+def _check_codec(path: Path, page: Any) -> None:
+    import tifffile
+
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+        tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except KeyError as error:
+        name = getattr(page.compression, "name", page.compression)
+        raise InputError(
+            f"{path} is compressed with {name}, which needs one more package: "
+            "pip install imagecodecs."
+        ) from error
+
+
+def _letters(axes: str) -> str:
+    """Return tifffile's axes if each is one of ours, else "" (unknown)."""
+    ours = axes.replace("S", "C")
+    known = set(ours) <= set(LETTERS) and len(set(ours)) == len(ours) and {"Y", "X"} <= set(ours)
+    return ours if known else ""
+
+
+def _scale(file: Any, series: Any, axes: str, index: int) -> tuple[tuple[float, ...], str]:
+    """Read step sizes and their unit from OME or ImageJ metadata."""
+    if series.kind == "ome" and file.ome_metadata:
+        steps, unit = _ome_steps(file.ome_metadata, index)
+    elif file.is_imagej:
+        steps, unit = _imagej_steps(file)
+    else:
+        steps, unit = {}, PIXEL
+    return tuple(steps.get(a, 1.0) for a in axes or " " * len(series.shape)), unit
+
+
+def _ome_steps(xml: str, index: int) -> tuple[dict[str, float], str]:
+    pixels = ElementTree.fromstring(xml).findall(".//{*}Pixels")
+    if index >= len(pixels):
+        return {}, PIXEL
+    found = pixels[index].attrib
+    unit = PIXEL
+    steps = {}
+    for axis in "XYZ":
+        if f"PhysicalSize{axis}" in found:
+            own = length_unit(found.get(f"PhysicalSize{axis}Unit", "µm"))
+            unit = own if unit == PIXEL else unit
+            steps[axis] = float(found[f"PhysicalSize{axis}"]) * length_factor(own, unit)
+    if "TimeIncrement" in found:
+        steps["T"] = float(found["TimeIncrement"]) * seconds(found.get("TimeIncrementUnit", "s"))
+    return steps, unit
+
+
+def _imagej_steps(file: Any) -> tuple[dict[str, float], str]:
+    metadata = file.imagej_metadata or {}
+    unit = length_unit(metadata.get("unit"))
+    steps = {}
+    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
+        if unit != PIXEL and tag in file.pages[0].tags:
+            per_unit, one = file.pages[0].tags[tag].value
+            steps[axis] = one / per_unit if per_unit else 1.0
+    if "spacing" in metadata:
+        steps["Z"] = abs(float(metadata["spacing"]))
+    if metadata.get("finterval"):
+        steps["T"] = float(metadata["finterval"])
+    return steps, unit
+
+
+def save_tiff(path: Path, image: Image, compress: bool, progress: Progress | None) -> None:
+    """Write an OME-TIFF in tiles, reading `image.data` in blocks of bounded size.
+
+    Three or four 8-bit or 16-bit channels that stand last are stored as colours; channels
+    that stand last otherwise are moved to the front. BigTIFF is used beyond 4 GB.
+    """
+    import tifffile
+
+    dtype = storable(np.dtype(image.data.dtype))
+    axes = image.axes
+    length = dict(zip(axes, image.shape, strict=True))
+    color = axes[-1] == "C" and length["C"] in (3, 4) and dtype.kind == "u" and dtype.itemsize < 4
+    order = "".join(a for a in axes if a not in "YX") + "YX"
+    if color:
+        order = order.replace("C", "") + "C"
+    shape = tuple(length[a] for a in order)
+    page = "YXS" if color else "YX"
+    with tifffile.TiffWriter(
+        path, bigtiff=prod(shape) * dtype.itemsize > 2**32 - 2**25, ome=True
+    ) as writer:
+        writer.write(
+            _tiles(image, order, dtype, len(page), progress),
+            shape=shape,
+            dtype=dtype,
+            tile=(TILE, TILE),
+            compression="zlib" if compress else None,
+            photometric="rgb" if color else "minisblack",
+            extrasamples=("unassalpha",) if color and length["C"] == 4 else None,
+            metadata=_ome_metadata(image, order[: len(order) - len(page)] + page),
+        )
+
+
+def _ome_metadata(image: Image, axes: str) -> dict[str, Any]:
+    step = dict(zip(image.axes, image.scale, strict=True))
+    metadata: dict[str, Any] = {"axes": axes}
+    for axis in image.spatial_axes:
+        metadata[f"PhysicalSize{axis}"] = step[axis]
+        metadata[f"PhysicalSize{axis}Unit"] = _OME_UNITS.get(image.unit, image.unit)
+    if "T" in step and step["T"] != 1.0:
+        metadata |= {"TimeIncrement": step["T"], "TimeIncrementUnit": "s"}
+    return metadata
+
+
+_OME_UNITS = {
+    "picometer": "pm",
+    "angstrom": "Å",
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "inch": "in",
+}
+
+
+def _tiles(
+    image: Image,
+    order: str,
+    dtype: np.dtype[Any],
+    page_ndim: int,
+    progress: Progress | None,
+) -> Iterator[NDArray[Any]]:
+    """Yield the tiles of all pages, in the order in which they stand in the file."""
+    length = dict(zip(image.axes, image.shape, strict=True))
+    shape = tuple(length[a] for a in order)
+    y_axis = len(shape) - page_ndim
+    band = TILE * prod(shape[y_axis + 1 :]) * dtype.itemsize
+    blocks = consecutive_blocks(shape, dtype.itemsize, max(1, BUDGET // band) * band)
+    for done, region in enumerate(blocks, 1):
+        where = dict(zip(order, region, strict=True))
+        block = np.asarray(image.data[tuple(where[a] for a in image.axes)])
+        block = np.transpose(block, [image.axes.index(a) for a in order])
+        for page in cast(block, dtype, image.source).reshape(-1, *block.shape[y_axis:]):
+            for y in range(0, page.shape[0], TILE):
+                for x in range(0, page.shape[1], TILE):
+                    yield _padded(page[y : y + TILE, x : x + TILE])
+        if progress is not None:
+            progress(done, len(blocks))
+
+
+def _padded(tile: NDArray[Any]) -> NDArray[Any]:
+    missing = [(0, TILE - tile.shape[0]), (0, TILE - tile.shape[1])]
+    return np.pad(tile, missing + [(0, 0)] * (tile.ndim - 2)) if np.any(missing) else tile
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Keep tifffile's log off the terminal; what it means for the user is raised instead."""
+    logger = logging.getLogger("tifffile")
+
+    def reject(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(reject)
+    try:
+        yield
+    finally:
+        logger.removeFilter(reject)
