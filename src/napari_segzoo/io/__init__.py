@@ -3,15 +3,15 @@
 The libraries behind each format are imported when it is first used.
 """
 
-from .blocks import check_target, is_zarr, written_whole
-from .files import list_images, open_image, save_image
+from .blocks import is_zarr, written_whole
+from .files import check_output, list_images, open_image, save_image
 from .image import Image, LazyArray, check_axes
 
 __all__ = [
     "Image",
     "LazyArray",
     "check_axes",
-    "check_target",
+    "check_output",
     "is_zarr",
     "list_images",
     "open_image",

@@ -93,7 +93,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     RunError
         If the disk is full or may not be written.
     """
-    check_target(path, overwrite=overwrite)
+    check_free(path, overwrite=overwrite)
     try:
         room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
@@ -110,7 +110,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def check_target(path: Path, *, overwrite: bool = False) -> None:
+def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Raise `InputError` if `path` may not be written."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already; choose another name or allow overwriting.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .blocks import Progress, is_zarr, written_whole
+from .blocks import Progress, check_free, is_zarr, written_whole
 from .image import Image, check_axes
 from .units import PIXEL, length_unit
 
@@ -199,6 +199,21 @@ def _save(
         from .raster import save_npy
 
         save_npy(path, image, progress)
+
+
+def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Return `path` if an image can be saved there, before work is put into it.
+
+    Raises
+    ------
+    InputError
+        If its ending is none that can be written, if it exists and `overwrite` is not set, or if
+        its folder does not exist.
+    """
+    path = Path(path)
+    _ending(path, WRITABLE)
+    check_free(path, overwrite=overwrite)
+    return path
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -171,9 +171,7 @@ def _create(
 
         compressor = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")
     elif compress:
-        from numcodecs import Blosc  # type: ignore[import-untyped]
-
-        compressor = Blosc(cname="zstd", clevel=5, shuffle=Blosc.SHUFFLE)
+        compressor = {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 1, "blocksize": 0}
     return root.create_array(
         name,
         shape=shape,
