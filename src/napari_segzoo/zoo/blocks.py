@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-MAX_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-AVG_POOL = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
-DROPOUT = {2: nn.Dropout2d, 3: nn.Dropout3d}
-BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+Layer = Callable[..., nn.Module]
+CONV: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
+CONV_TRANSPOSE: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+MAX_POOL: dict[int, Layer] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVG_POOL: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+DROPOUT: dict[int, Layer] = {2: nn.Dropout2d, 3: nn.Dropout3d}
+BATCH_NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INSTANCE_NORM: dict[int, Layer] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 
 
@@ -70,12 +70,14 @@ def conv_norm_relu(
     return nn.Sequential(conv, norm_layer(norm, out_channels, ndim), nn.ReLU(inplace=True))
 
 
-def resize_to(x: Tensor, size: torch.Size | Sequence[int], *, align_corners: bool = False) -> Tensor:
+def resize_to(
+    x: Tensor, size: torch.Size | Sequence[int], *, align_corners: bool = False
+) -> Tensor:
     """Interpolate linearly to a spatial `size`; `x` is (N, C, [Z,] Y, X)."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
     mode = LINEAR_MODE[x.ndim - 2]
-    return F.interpolate(x, size=tuple(size), mode=mode, align_corners=align_corners)
+    return F.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -15,7 +15,7 @@ register(
         url="https://arxiv.org/abs/1505.04597",
         divisor=16,
         tile_invariant=True,
-        receptive_field=188,
+        receptive_field=204,
         options={
             "widths": (64, 128, 256, 512, 1024),
             "depth": None,

@@ -172,7 +172,5 @@ def create_model(
         raise InputError(f"{spec.title} has no option {unknown[0]!r}; its options are: {known}.")
     module, _, attribute = spec.builder.partition(":")
     build = getattr(import_module(module), attribute)
-    network: nn.Module = build(
-        in_channels, num_classes, ndim=ndim, **{**spec.options, **options}
-    )
+    network: nn.Module = build(in_channels, num_classes, ndim=ndim, **{**spec.options, **options})
     return network

@@ -46,10 +46,11 @@ class DoubleConv(nn.Module):
             self.shortcut = nn.Identity() if same else CONV[ndim](in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.convs(x)
+        y: Tensor = self.convs(x)
         if self.shortcut is not None:
             y = y + self.shortcut(x)
-        return self.dropout(y)
+        y = self.dropout(y)
+        return y
 
 
 class UNet(nn.Module):
@@ -109,7 +110,7 @@ class UNet(nn.Module):
         down = _resolve_strides(strides, len(w) - 1, ndim)
         kernels = [tuple(3 if s > 1 else 1 for s in step) for step in down] + [(3,) * ndim]
         self.divisor = tuple(prod(axis) for axis in zip(*down, strict=True))
-        top = w[:-1] + [w[-1] // 2 if linear else w[-1]]
+        top = [*w[:-1], w[-1] // 2 if linear else w[-1]]
 
         def block(i: int, o: int, level: int, mid: int | None = None) -> DoubleConv:
             return DoubleConv(
@@ -124,7 +125,9 @@ class UNet(nn.Module):
             )
 
         inputs = [in_channels, *top[:-1]]
-        self.encoder = nn.ModuleList(block(i, o, n) for n, (i, o) in enumerate(zip(inputs, top, strict=True)))
+        self.encoder = nn.ModuleList(
+            block(i, o, n) for n, (i, o) in enumerate(zip(inputs, top, strict=True))
+        )
         self.pools = nn.ModuleList(MAX_POOL[ndim](s) for s in down)
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -158,7 +161,9 @@ class UNet(nn.Module):
 
 def _resolve_widths(widths: Sequence[int], depth: int | None) -> list[int]:
     if depth is not None and not 1 <= depth < len(widths):
-        raise InputError(f"depth must be from 1 to {len(widths) - 1} for {len(widths)} widths, not {depth}.")
+        raise InputError(
+            f"depth must be from 1 to {len(widths) - 1} for {len(widths)} widths, not {depth}."
+        )
     return [int(w) for w in (widths if depth is None else widths[: depth + 1])]
 
 
@@ -169,5 +174,7 @@ def _resolve_strides(
         strides = (2,) * depth
     steps = [(s,) * ndim if isinstance(s, int) else tuple(s) for s in strides]
     if len(steps) != depth or any(len(s) != ndim for s in steps):
-        raise InputError(f"strides must give {depth} steps with {ndim} numbers each, not {strides!r}.")
+        raise InputError(
+            f"strides must give {depth} steps with {ndim} numbers each, not {strides!r}."
+        )
     return steps
