@@ -23,8 +23,8 @@ GUI = {"PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "napari", "pyqtgraph"
 LAYERS = [
     {"errors"},
     {"zoo"},
-    {"axes", "io", "model", "preprocess"},
-    {"inference", "metrics", "postprocess", "training"},
+    {"axes", "io", "model", "preprocess", "synthetic"},
+    {"inference", "metrics", "postprocess", "recipes", "training"},
     {"cli", "sample_data", "widgets"},
 ]
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
