@@ -36,11 +36,16 @@ def consecutive_blocks(shape: Sequence[int], itemsize: int, budget: int = BUDGET
     ]
 
 
-def grid_blocks(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> list[Region]:
-    """Regions that tile `shape` in whole chunks, long along the last axes, within the budget."""
+def grid_blocks(
+    shape: Sequence[int], chunks: Sequence[int], itemsize: int, budget: int = BUDGET
+) -> list[Region]:
+    """Regions of whole chunks that tile `shape`, long along the last axes.
+
+    Each has at most `budget` bytes, but one chunk at least.
+    """
     sides = [min(c, n) for c, n in zip(chunks, shape, strict=True)]
     for axis in reversed(range(len(shape))):
-        room = BUDGET // (prod(sides) * itemsize)
+        room = budget // (prod(sides) * itemsize)
         if room >= 2:
             sides[axis] = min(shape[axis], sides[axis] * room)
         if sides[axis] < shape[axis]:

@@ -180,11 +180,11 @@ def _save(
     progress: Progress | None,
 ) -> None:
     if ending in TIFF:
-        from .tiff import save_tiff
+        from .tiff_writer import save_tiff
 
         save_tiff(path, image, compress, progress)
     elif ending == ".zarr":
-        from .zarr import save_zarr
+        from .zarr_writer import save_zarr
 
         save_zarr(path, image, labels, ome_zarr, compress, progress)
     elif ending in NIFTI:

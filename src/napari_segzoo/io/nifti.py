@@ -38,15 +38,12 @@ def open_nifti(path: Path) -> Image:
     nibabel = _nibabel()
     packed = path.suffix.lower() == ".gz"
     with reading(path):
-        header = nibabel.load(path).header
-        shape = tuple(int(n) for n in header.get_data_shape())
-        stored = header.get_data_dtype()
+        file = nibabel.load(path)
+        header, proxy = file.header, file.dataobj
+        shape = tuple(int(n) for n in proxy.shape)
+        stored, offset = proxy.dtype, int(proxy.offset)
+        slope, intercept = float(proxy.slope), float(proxy.inter)
         check_content(path, shape, stored)
-        offset = int(header.get_data_offset())
-        slope, intercept = (
-            1.0 if v is None and n == 0 else (v or 0.0)
-            for n, v in enumerate(header.get_slope_inter())
-        )
         size = path.stat().st_size * (DEFLATE_LIMIT if packed else 1)
         check_size(path, offset + prod(shape) * stored.itemsize, size)
         if len(shape) > len(AXES):
@@ -88,7 +85,7 @@ def _scaled(
     slope: float,
     intercept: float,
 ) -> LazyArray:
-    plain = slope in (0.0, 1.0) and intercept == 0.0
+    plain = slope == 1.0 and intercept == 0.0
     result = native(stored) if plain else np.dtype("f8" if stored == np.dtype("f8") else "f4")
 
     def read(region: Region) -> NDArray[Any]:

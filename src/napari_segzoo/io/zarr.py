@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .blocks import Progress, grid_blocks
 from .image import LETTERS, Image, LazyArray, Region, check_content, native, reading
 from .units import PIXEL, length_factor, length_unit, seconds
 
 if TYPE_CHECKING:
     import zarr as zarr_library
 
-CHUNK = {2: 512, 3: 96}
-"""Longest side of a chunk along each spatial axis, in 2D and in 3D."""
-SMALLEST_LEVEL = 256
 LARGEST_CHUNK = 2**33
-OME_ZARR_VERSIONS = {"0.4": 2, "0.5": 3}
-"""Zarr format of each version of OME-Zarr that can be written."""
 
 
 def open_zarr(path: Path) -> Image:
@@ -106,6 +101,8 @@ def _lazy(path: Path, array: Any) -> LazyArray:
             f"have more than {LARGEST_CHUNK // 2**30} GB."
         )
 
+    array = _checked(path, array)
+
     def read(region: Region) -> NDArray[Any]:
         with reading(path):
             return np.asarray(array[region])
@@ -119,130 +116,33 @@ def _letters(names: Sequence[str]) -> str:
     return axes if known else ""
 
 
-def save_zarr(
-    path: Path, image: Image, labels: bool, version: str, compress: bool, progress: Progress | None
-) -> None:
-    """Write OME-Zarr with a pyramid, block by block.
+def _checked(path: Path, array: Any) -> Any:
+    """Reopen an array of Blosc chunks so that a chunk cut short is an error.
 
-    Each level halves the axes along which voxels are finest, so that coarse voxels become
-    isotropic; `labels` are subsampled, other values averaged.
+    Blosc itself reads beyond the end of such a chunk and returns what it finds there.
     """
     import zarr
 
-    zarr_format: Any = OME_ZARR_VERSIONS[version]
-    dtype = np.dtype(image.data.dtype)
-    dtype = np.dtype("u1") if dtype.kind == "b" else native(dtype)
-    factors = _pyramid(image)
-    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
-    total = sum(len(grid_blocks(s, _chunks(image.axes, s), dtype.itemsize)) for s, _ in factors)
-    done = 0
-    source: Any = image.data
-    before = (1,) * len(image.axes)
-    for level, (shape, factor) in enumerate(factors):
-        chunks = _chunks(image.axes, shape)
-        target = _create(root, str(level), shape, chunks, dtype, image.axes, compress)
-        step = tuple(f // b for f, b in zip(factor, before, strict=True))
-        for region in grid_blocks(shape, chunks, dtype.itemsize):
-            target[region] = _reduced(source, region, step, labels, dtype)
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        source, before = target, factor
-    multiscale = _metadata(image, [factor for _, factor in factors], labels, version)
-    if version == "0.4":
-        root.attrs["multiscales"] = [multiscale]
-    else:
-        root.attrs["ome"] = {"version": version, "multiscales": [multiscale]}
+    codecs = [str(getattr(c, "codec_id", type(c).__name__)).lower() for c in array.compressors]
+    if array.shards or not any("blosc" in c for c in codecs):
+        return array
+    return zarr.open_array(_blosc_store()(path / array.path, read_only=True), mode="r")
 
 
-def _create(
-    root: zarr_library.Group,
-    name: str,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
-    dtype: np.dtype[Any],
-    axes: str,
-    compress: bool,
-) -> Any:
-    modern = root.metadata.zarr_format == 3
-    compressor: Any = None
-    if compress and modern:
-        from zarr.codecs import BloscCodec
+@cache
+def _blosc_store() -> type:
+    from zarr.storage import LocalStore
 
-        compressor = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")
-    elif compress:
-        compressor = {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 1, "blocksize": 0}
-    return root.create_array(
-        name,
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        compressors=compressor,
-        chunk_key_encoding={"name": "default" if modern else "v2", "separator": "/"},
-        dimension_names=list(axes.lower()) if modern else None,
-    )
+    class BloscStore(LocalStore):
+        async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+            value = await super().get(key, prototype, byte_range)
+            name = key.rpartition("/")[2]
+            if value is None or name == "zarr.json" or name.startswith(".z"):
+                return value
+            # A Blosc chunk holds its own length in bytes 12 to 15.
+            announced = int.from_bytes(value[12:16].to_bytes(), "little")
+            if len(value) < 16 or len(value) != announced:
+                raise ValueError(f"the chunk {key} is {len(value)} bytes long, not {announced}")
+            return value
 
-
-def _chunks(axes: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    side = CHUNK[3 if "Z" in axes else 2]
-    return tuple(min(n, side) if a in "ZYX" else 1 for a, n in zip(axes, shape, strict=True))
-
-
-def _pyramid(image: Image) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return shape and factor of each level, the finest first."""
-    factor = [1] * len(image.axes)
-    levels = [(image.shape, tuple(factor))]
-    spatial = [n for n, a in enumerate(image.axes) if a in "ZYX"]
-    while max(levels[-1][0][n] for n in spatial) > SMALLEST_LEVEL:
-        long = [n for n in spatial if levels[-1][0][n] > 1]
-        finest = min(image.scale[n] * factor[n] for n in long)
-        for n in long:
-            if image.scale[n] * factor[n] < 2 * finest:
-                factor[n] *= 2
-        shape = tuple(-(-n // f) for n, f in zip(image.shape, factor, strict=True))
-        levels.append((shape, tuple(factor)))
-    return levels
-
-
-def _reduced(
-    source: Any, region: Region, step: tuple[int, ...], labels: bool, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """Read what becomes `region` of the next level and shrink it by `step`."""
-    wide = tuple(
-        slice(r.start * s, min(r.stop * s, n))
-        for r, s, n in zip(region, step, source.shape, strict=True)
-    )
-    block = np.asarray(source[wide])
-    if labels:
-        return block[tuple(slice(None, None, s) for s in step)].astype(dtype, copy=False)
-    for axis, s in enumerate(step):
-        if s > 1:
-            missing = [(0, -block.shape[axis] % s if a == axis else 0) for a in range(block.ndim)]
-            block = np.pad(block, missing, mode="edge") if any(m[1] for m in missing) else block
-            split = (*block.shape[:axis], -1, s, *block.shape[axis + 1 :])
-            block = block.reshape(split).mean(axis + 1, dtype=np.float64)
-    return (block.round() if dtype.kind in "iu" else block).astype(dtype, copy=False)
-
-
-def _metadata(
-    image: Image, factors: Sequence[tuple[int, ...]], labels: bool, version: str
-) -> dict[str, Any]:
-    kinds = {"T": "time", "C": "channel"}
-    axes = []
-    for letter in image.axes:
-        axis = {"name": letter.lower(), "type": kinds.get(letter, "space")}
-        if letter in "ZYX" and image.unit != PIXEL:
-            axis["unit"] = image.unit
-        if letter == "T" and image.scale[image.axes.index("T")] != 1.0:
-            axis["unit"] = "second"
-        axes.append(axis)
-    datasets = []
-    for level, factor in enumerate(factors):
-        scale = [s * f for s, f in zip(image.scale, factor, strict=True)]
-        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if level and not labels:
-            middle = [s * (f - 1) / 2 for s, f in zip(image.scale, factor, strict=True)]
-            transforms.append({"type": "translation", "translation": middle})
-        datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    record = {"name": Path(image.source).stem, "axes": axes, "datasets": datasets}
-    return {**record, "version": version} if version == "0.4" else record
+    return BloscStore
