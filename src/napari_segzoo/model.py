@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import InputError, RunError
+from .errors import InputError
+from .io import written_whole
 from .preprocess import Normalization
 from .zoo import create_model
 
@@ -75,7 +76,7 @@ class ModelInfo:
     classes: tuple[SegmentClass, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     task: str = "semantic"
-    normalization: Normalization = Normalization()
+    normalization: Normalization = field(default_factory=Normalization)
     voxel_size: tuple[float, ...] | None = None
     unit: str = "pixel"
     name: str = ""
@@ -100,7 +101,7 @@ class ModelInfo:
 
     @staticmethod
     def from_json(text: str) -> ModelInfo:
-        """Read what `to_json` wrote; raises `ValueError`, `TypeError` or `KeyError` if malformed."""
+        """Read what `to_json` wrote; raises ValueError, TypeError or KeyError if malformed."""
         record = json.loads(text)
         return ModelInfo(
             **{
@@ -154,20 +155,17 @@ class SegmentationModel:
         RunError
             If the disk is full or may not be written.
         """
-        from safetensors.torch import save
+        from safetensors.torch import save_file
 
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists already; choose another name or allow overwriting.")
-        if not path.parent.is_dir():
-            raise InputError(f"The folder {path.parent} does not exist; create it first.")
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         metadata = {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
             "model": self.info.to_json(),
         }
-        _write_whole(path, save(tensors, metadata))
+        with written_whole(path, overwrite=overwrite) as temporary:
+            save_file(tensors, temporary, metadata)
         return path
 
     @staticmethod
@@ -218,6 +216,16 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
         raise InputError(f"The description inside {path} is damaged.") from error
 
 
+def count_stored_parameters(path: str | os.PathLike[str]) -> int:
+    """Count the trainable parameters in a model file from its header alone."""
+    from safetensors import safe_open
+
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    with safe_open(Path(path), framework="numpy") as stored:
+        names = [n for n in stored.keys() if not n.endswith(buffers)]  # noqa: SIM118
+        return sum(prod(stored.get_slice(n).get_shape()) for n in names)
+
+
 def bundled_models() -> dict[str, Path]:
     """Names and files of the models that come with the package."""
     folder = Path(str(files("napari_segzoo") / "weights"))
@@ -238,7 +246,9 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(name_or_path)
     if not path.is_file():
         names = ", ".join(bundled) or "none"
-        raise InputError(f"There is no model {str(name_or_path)!r}: no such file; bundled: {names}.")
+        raise InputError(
+            f"There is no model {str(name_or_path)!r}: no such file; bundled: {names}."
+        )
     return path
 
 
@@ -260,17 +270,3 @@ def _normalization(record: Mapping[str, Any]) -> Normalization:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written: {error.strerror or error}.") from error

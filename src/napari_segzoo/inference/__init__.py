@@ -1,0 +1,19 @@
+"""Tiled inference over images of any size."""
+
+from .events import Note, TileDone
+from .files import FileRun, prepare_file
+from .plan import Plan, PredictOptions
+from .predict import predict, prepare
+from .prediction import Prediction
+
+__all__ = [
+    "Note",
+    "Plan",
+    "PredictOptions",
+    "Prediction",
+    "TileDone",
+    "predict",
+    "FileRun",
+    "prepare_file",
+    "prepare",
+]

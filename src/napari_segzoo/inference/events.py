@@ -1,0 +1,29 @@
+"""What a run of inference reports while it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """A tile has been computed.
+
+    Parameters
+    ----------
+    done, total : int
+        Tiles so far and in all.
+    region : tuple of slice or None
+        Part of the result that is final now; None if the tile only prepares for others.
+    """
+
+    done: int
+    total: int
+    region: tuple[slice, ...] | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know, in one sentence."""
+
+    message: str

@@ -1,0 +1,151 @@
+"""predict: run a model over an image in tiles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..axes import find_layout
+from .events import Note, TileDone
+from .plan import DEFAULTS, PredictOptions, make_plan
+from .prediction import Prediction, check_image, result_shape
+
+if TYPE_CHECKING:
+    from ..model import SegmentationModel
+
+Progress = Callable[["TileDone | Note"], object]
+
+
+def prepare(
+    model: SegmentationModel,
+    image: Any,
+    *,
+    axes: str | None = None,
+    options: PredictOptions = DEFAULTS,
+    result: Any = None,
+) -> Prediction:
+    """Plan a run without starting it.
+
+    Parameters
+    ----------
+    model : SegmentationModel
+        What to run.
+    image : array-like
+        Anything with `shape`, `dtype` and slicing, or an `Image`, whose axes are then known.
+    axes : str, optional
+        Axes of `image`, one letter of T, C, Z, Y, X each; see `find_layout`.
+    options : PredictOptions
+        How to run.
+    result : array-like, optional
+        Where to write; a NumPy array is made if none is given.
+
+    Raises
+    ------
+    InputError
+        If image, axes and model do not fit, or an option is impossible.
+    """
+    axes = axes or getattr(image, "axes", None)
+    image = getattr(image, "data", image) if hasattr(image, "axes") else image
+    check_image(image.shape, image.dtype)
+    layout = find_layout(
+        image.shape, axes, ndim=model.info.ndim, in_channels=model.info.in_channels
+    )
+    plan = make_plan(model, layout, options)
+    result_axes, shape, dtype = result_shape(model, plan)
+    if result is None:
+        result = np.zeros(shape, dtype)
+    return Prediction(model, image, options, plan, result_axes, result)
+
+
+def predict(
+    model: SegmentationModel | str | os.PathLike[str],
+    image: Any,
+    *,
+    axes: str | None = None,
+    output: str = "labels",
+    tile: int | Sequence[int] | str = "auto",
+    overlap: float | None = None,
+    blend: str = "gaussian",
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    tta: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Any:
+    """Segment an image of any size.
+
+    Parameters
+    ----------
+    model : SegmentationModel, or str or path
+        A model, a bundled name, or a model file.
+    image : array-like, Image, or str or path
+        Anything with `shape`, `dtype` and slicing, read tile by tile; or a file.
+    axes : str, optional
+        Axes of the image, one letter of T, C, Z, Y, X per dimension. Needed where the image
+        does not tell and more than one reading is possible.
+    output : {"labels", "instances", "probabilities"}
+        Class of each voxel; a number for each object; or float32 probabilities in [0, 1]
+        with an axis C before the spatial ones. "instances" holds the label image in memory.
+    tile : "auto", int or sequence of int
+        Voxels along each spatial axis, rounded up to what the network needs.
+    overlap : float, optional
+        Share of the tile, in [0, 1), that neighbours have in common; 0.25 by default. The
+        exact blend sets its own.
+    blend : {"gaussian", "exact"}
+        Weighted average of overlapping tiles, or tiles so far overlapped that the result
+        equals one pass over the whole image (to rounding).
+    device : str
+        "auto", "cpu", "cuda", "cuda:N" or "mps".
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Of the forward pass; see `find_precision`.
+    engine : {"auto", "torch"}
+        What executes the network.
+    tta : bool
+        Average over mirrored tiles: 4 times the work in 2D, 8 times in 3D.
+    out : str or path, optional
+        File to write (.tif, .zarr, .nii.gz, .png, .npy); it appears when it is whole.
+    overwrite, resume : bool
+        Replace an existing `out`; go on with an interrupted run to the same `out`.
+    progress : callable, optional
+        Called with each `TileDone` and `Note`; an exception it raises stops the run.
+
+    Returns
+    -------
+    ndarray, or the array opened from `out`
+        Labels (axes of the image without C), instances (uint32) or probabilities.
+
+    Raises
+    ------
+    InputError
+        If image, axes, model or options do not fit together.
+    RunError
+        If memory or disk give out.
+    """
+    from ..io import open_image
+    from ..model import SegmentationModel, load_model
+    from .files import prepare_file
+
+    options = PredictOptions(output, tile, overlap, blend, device, precision, engine, tta)
+    if not isinstance(model, SegmentationModel):
+        model = load_model(model)
+    if isinstance(image, (str, os.PathLike)):
+        image = open_image(image, axes=axes)
+    if out is None:
+        run = prepare(model, image, axes=axes, options=options)
+        for event in run.run():
+            if progress is not None:
+                progress(event)
+        return run.result
+    file_run = prepare_file(
+        model, image, out, axes=axes, options=options, overwrite=overwrite, resume=resume
+    )
+    for event in file_run.run():
+        if progress is not None:
+            progress(event)
+    return open_image(file_run.path, axes=file_run.prediction.axes).data

@@ -1,0 +1,70 @@
+"""A network for new classes and channels that keeps what a trained one has learnt."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..model import ModelInfo, SegmentationModel
+
+
+def adapt(base: SegmentationModel, info: ModelInfo) -> SegmentationModel:
+    """Build the network of `info` and fill it with the weights of `base`.
+
+    Weights of the same shape are copied. A first convolution for other channels gets the
+    mean over the old ones, scaled so that activations keep their size; layers for other
+    classes start at random.
+
+    Parameters
+    ----------
+    base : SegmentationModel
+        A trained model of the same architecture, options and number of dimensions.
+    info : ModelInfo
+        What the new model is for.
+    """
+    model = SegmentationModel.create(info)
+    old, new = base.network.state_dict(), model.network.state_dict()
+    for name, fresh in new.items():
+        if name in old:
+            new[name] = _fit(old[name], fresh, base.info.in_channels, info.in_channels)
+    model.network.load_state_dict(new)
+    return model
+
+
+def _fit(old: Tensor, fresh: Tensor, old_channels: int, new_channels: int) -> Tensor:
+    if old.shape == fresh.shape:
+        return old.clone()
+    same_but_input = (
+        old.ndim == fresh.ndim > 2
+        and old.shape[0] == fresh.shape[0]
+        and old.shape[2:] == fresh.shape[2:]
+        and (old.shape[1], fresh.shape[1]) == (old_channels, new_channels)
+    )
+    if same_but_input:
+        mean = old.mean(dim=1, keepdim=True) * (old_channels / new_channels)
+        return mean.expand_as(fresh).clone()
+    return fresh
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights and running statistics.
+
+    The decay grows from 0 to `decay` so that early averages follow quickly
+    (Tarvainen & Valpola 2017, NeurIPS).
+    """
+
+    def __init__(self, network: torch.nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._updates = 0
+        self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: torch.nn.Module) -> None:
+        """Take one step towards the weights of `network`."""
+        self._updates += 1
+        decay = min(self._decay, self._updates / (self._updates + 9))
+        for name, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].lerp_(value.detach(), 1 - decay)
+            else:
+                self.state[name].copy_(value)

@@ -1,0 +1,178 @@
+"""Drawn labels and their images, read into memory around what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axes import Layout
+from ..errors import InputError
+from ..preprocess import Normalization
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORE = -1
+MOST_CLASSES = 64
+LARGEST_CROP = 1 << 28
+"""Voxels times channels of one training image that are held in memory (1 GiB)."""
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """One image with drawn labels.
+
+    Parameters
+    ----------
+    image : Tensor of float32, (C, [Z,] Y, X)
+        Normalised intensities.
+    target : Tensor of int8, ([Z,] Y, X)
+        Class of each voxel, `IGNORE` where nothing is known.
+    drawn : mapping of int to int64 ndarray (N, ndim)
+        Coordinates of the drawn voxels of each class.
+    """
+
+    image: Tensor
+    target: Tensor
+    drawn: Mapping[int, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What the values of a labels image mean.
+
+    Parameters
+    ----------
+    task : {"semantic", "instances"}
+        Classes, or object ids (0 is background).
+    unlabeled : {"ignore", "background"}
+        Whether 0 means "not drawn" (then class 1 is the background) or background. Object
+        ids always take 0 as background.
+    """
+
+    task: str = "semantic"
+    unlabeled: str = "ignore"
+
+    def __post_init__(self) -> None:
+        if self.task not in ("semantic", "instances"):
+            raise InputError(f"task must be semantic or instances, not {self.task!r}.")
+        if self.unlabeled not in ("ignore", "background"):
+            raise InputError(f"unlabeled must be ignore or background, not {self.unlabeled!r}.")
+
+    def to_target(self, labels: NDArray[Any]) -> NDArray[np.int8]:
+        """Turn a labels image into classes 0, 1, ... and `IGNORE`."""
+        if self.task == "instances":
+            return interior_and_border(labels)
+        return (labels.astype(np.int16) - (self.unlabeled == "ignore")).astype(np.int8)
+
+
+def interior_and_border(ids: NDArray[Any]) -> NDArray[np.int8]:
+    """Turn object ids into 0 background, 1 interior, 2 border (the objects' outermost voxels)."""
+    from skimage.segmentation import find_boundaries
+
+    border = find_boundaries(ids, mode="inner", connectivity=ids.ndim)
+    return np.where(ids == 0, 0, np.where(border, 2, 1)).astype(np.int8)
+
+
+def count_labels(labels: Any) -> dict[int, int]:
+    """Count the voxels of each value above 0.
+
+    Raises
+    ------
+    InputError
+        If the labels are not whole numbers from 0 up.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "bui":
+        raise InputError(f"Labels must be whole numbers, but these are {array.dtype}.")
+    values, counts = np.unique(array, return_counts=True)
+    if values.size and values[0] < 0:
+        raise InputError(f"Labels must be 0 or more, but {values[0]} was found.")
+    return {int(v): int(n) for v, n in zip(values, counts, strict=True) if v > 0}
+
+
+def check_counts(counts: Mapping[int, int], labelling: Labelling) -> int:
+    """Check what is drawn in all images together and return the number of classes.
+
+    Raises
+    ------
+    InputError
+        If nothing, or one class only, is drawn, or the values look like object ids.
+    """
+    if not counts:
+        raise InputError(
+            "Nothing is drawn in the labels: paint some voxels of each class, 1 for the "
+            "background and 2, 3, ... for what you look for."
+        )
+    if labelling.task == "instances":
+        return 2
+    most = max(counts)
+    if most > MOST_CLASSES:
+        raise InputError(
+            f"The labels go up to {most}, which looks like object numbers; use the task instances, "
+            f"or at most {MOST_CLASSES} classes."
+        )
+    if labelling.unlabeled == "background":
+        return most + 1
+    if len(counts) < 2:
+        (only,) = counts
+        raise InputError(
+            f"Only class {only} is drawn; paint at least two, 1 for the background and 2, 3, ... "
+            "for what you look for."
+        )
+    return most
+
+
+def read_training_images(
+    image: Any,
+    labels: Any,
+    layout: Layout,
+    normalization: Normalization,
+    labelling: Labelling,
+    margin: Sequence[int],
+) -> list[TrainingImage]:
+    """Read one image wherever something is drawn.
+
+    Each time point (and slice, for a 2D model) with drawn voxels becomes one training
+    image, cut to the drawn voxels plus `margin` voxels along each spatial axis.
+    """
+    intensity = normalization.measure(image, layout.channel_axis)
+    found = []
+    for leading in np.ndindex(*layout.leading_shape):
+        plane = np.asarray(labels[leading])
+        if not plane.any():
+            continue
+        box = _box(plane, margin) if labelling.unlabeled == "ignore" else _whole(plane)
+        voxels = int(np.prod([s.stop - s.start for s in box])) * layout.in_channels
+        if voxels > LARGEST_CROP:
+            raise InputError(
+                f"The drawn region spans {voxels / 1e6:.0f} million values, too many to train on; "
+                "draw in a smaller region, or crop the image first."
+            )
+        block = intensity.apply(layout.read(image, leading, box))
+        found.append(_training_image(block, labelling.to_target(plane[box])))
+    return found
+
+
+def _training_image(block: NDArray[np.float32], target: NDArray[np.int8]) -> TrainingImage:
+    import torch
+
+    drawn = {int(c): np.argwhere(target == c) for c in np.unique(target) if c != IGNORE}
+    return TrainingImage(torch.from_numpy(block.copy()), torch.from_numpy(target.copy()), drawn)
+
+
+def _box(plane: NDArray[Any], margin: Sequence[int]) -> tuple[slice, ...]:
+    box = []
+    for axis, (size, extra) in enumerate(zip(plane.shape, margin, strict=True)):
+        others = tuple(a for a in range(plane.ndim) if a != axis)
+        where = np.flatnonzero(plane.any(axis=others))
+        box.append(slice(max(0, int(where[0]) - extra), min(size, int(where[-1]) + 1 + extra)))
+    return tuple(box)
+
+
+def _whole(plane: NDArray[Any]) -> tuple[slice, ...]:
+    return tuple(slice(0, n) for n in plane.shape)

@@ -1,0 +1,124 @@
+"""What fine-tuning reports while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model import SegmentationModel
+
+
+@dataclass(frozen=True)
+class Started:
+    """Images and labels are read, the first step follows.
+
+    Parameters
+    ----------
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value.
+    device : str
+        Where the network is trained.
+    parameters : int
+        Trainable parameters.
+    patch : tuple of int
+        Patch along the spatial axes.
+    """
+
+    labelled_voxels: Mapping[int, int]
+    device: str
+    parameters: int
+    patch: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step.
+
+    Parameters
+    ----------
+    step : int
+        Steps so far.
+    loss, learning_rate : float
+        Of this step.
+    seconds : float
+        Since the start.
+    progress : float
+        Share of the steps or of the time budget, in [0, 1].
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    progress: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The averaged model was measured on the validation images.
+
+    Parameters
+    ----------
+    step : int
+        Steps so far.
+    dice : mapping of int to float
+        Per class; nan where a class is in neither.
+    mean_dice : float
+        Over the classes above 0 that occur.
+    """
+
+    step: int
+    dice: Mapping[int, float]
+    mean_dice: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the model as it is now, for a preview; training does not touch it."""
+
+    step: int
+    model: SegmentationModel
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the user should know, in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last event.
+
+    Parameters
+    ----------
+    model : SegmentationModel
+        The best on validation images where there are any, else the final average.
+    steps : int
+        Steps taken.
+    seconds : float
+        Time taken, reading included.
+    loss : float
+        Mean over the last tenth of the steps.
+    validation : float or None
+        Best mean Dice on the validation images.
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value.
+    device : str
+        Where the network was trained.
+    """
+
+    model: SegmentationModel
+    steps: int
+    seconds: float
+    loss: float
+    validation: float | None
+    labelled_voxels: Mapping[int, int]
+    device: str
+    losses: tuple[float, ...] = field(default=(), repr=False)
+
+
+Event = Started | StepDone | Scored | Snapshot | Note | Finished

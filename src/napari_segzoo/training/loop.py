@@ -1,0 +1,296 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, RunError
+from ..model import ModelInfo, SegmentationModel
+from .data import IGNORE, Labelling, TrainingImage
+from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+WARM_UP = 0.05
+POWER = 0.9
+SNAPSHOT_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How to train; see `finetune` for the first six.
+
+    Parameters
+    ----------
+    batch : int
+        Patches per step.
+    learning_rate : float
+        Highest rate of AdamW; it rises linearly over the first 5% and then falls with
+        the power 0.9 of what is left.
+    average : float
+        Decay of the moving average of the weights.
+    """
+
+    task: str = "semantic"
+    unlabeled: str = "ignore"
+    budget: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    batch: int = 4
+    learning_rate: float = 3e-3
+    average: float = 0.98
+
+    def __post_init__(self) -> None:
+        Labelling(self.task, self.unlabeled)
+        if self.budget is not None and self.steps is not None:
+            raise InputError("Give either a budget of seconds or a number of steps, not both.")
+        for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be above 0, not {value}.")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.budget is not None
+        return min(1.0, seconds / self.budget)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the training loop needs.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        The model to be.
+    base : SegmentationModel or None
+        Where its first weights come from.
+    training, validation : list of TrainingImage
+        Where patches come from, and what scores are measured on.
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value.
+    options : FinetuneOptions
+        How.
+    patch : tuple of int
+        Patch along the spatial axes.
+    started : float
+        `time.monotonic` at the start.
+    stop : callable
+        Asked after each step; True ends the training and keeps the best model.
+    """
+
+    info: ModelInfo
+    base: SegmentationModel | None
+    training: Sequence[TrainingImage]
+    validation: Sequence[TrainingImage]
+    labelled_voxels: Mapping[int, int]
+    options: FinetuneOptions
+    patch: tuple[int, ...]
+    started: float
+    stop: Callable[[], bool]
+
+
+def train(job: Job) -> Iterator[Event]:
+    """Train as `job` says; see `finetune` for what is yielded.
+
+    Raises
+    ------
+    RunError
+        If the loss is no longer finite.
+    """
+    import torch
+
+    from ..inference.device import find_device
+
+    device = find_device(job.options.device)
+    torch.manual_seed(job.options.seed)
+    trainer = _Trainer(job, device)
+    return trainer.run()
+
+
+class _Trainer:
+    """The state that one run carries from step to step."""
+
+    def __init__(self, job: Job, device: torch.device) -> None:
+        import torch
+
+        from .adapt import WeightAverage, adapt
+
+        self.job, self.device = job, device
+        model = SegmentationModel.create(job.info)
+        if job.base is not None:
+            model = adapt(job.base, job.info)
+        planes = torch.channels_last if job.info.ndim == 2 else torch.channels_last_3d
+        self.layout = torch.contiguous_format if device.type == "mps" else planes
+        self.network = model.network.to(device).to(memory_format=self.layout).train()
+        self.average = WeightAverage(self.network, job.options.average)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
+        )
+        self.precision = training_precision(device)
+        self.rng = np.random.default_rng(job.options.seed)
+        self.classes = sorted({c for item in job.training for c in item.drawn})
+        self.best: tuple[float, SegmentationModel] | None = None
+
+    def run(self) -> Iterator[Event]:
+        job, options = self.job, self.job.options
+        parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+        yield Started(job.labelled_voxels, str(self.device), parameters, job.patch)
+        yield from self._warnings()
+        step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
+        progress = 0.0
+        while progress < 1 and not job.stop():
+            rate = self._learning_rate(progress)
+            losses.append(self._step(rate))
+            step += 1
+            seconds = time.monotonic() - job.started
+            progress = options.progress(step, seconds)
+            yield StepDone(step, losses[-1], rate, seconds, progress)
+            now = time.monotonic()
+            if now - shown > SNAPSHOT_SECONDS and progress < 1:
+                yield Snapshot(step, self._averaged_model())
+                shown = time.monotonic()
+            if job.validation and (now - scored > SNAPSHOT_SECONDS or progress >= 1):
+                yield self._score(step)
+                scored = time.monotonic()
+        yield self._finish(step, losses)
+
+    def _warnings(self) -> Iterator[Event]:
+        count = self.job.info.num_outputs
+        missing = [n for n in range(count) if n not in self.classes]
+        if missing and self.job.options.task == "semantic":
+            shift = self.job.options.unlabeled == "ignore"
+            names = ", ".join(str(n + shift) for n in missing)
+            yield Note(f"Class {names} is not drawn anywhere, so the model will not know it.")
+
+    def _learning_rate(self, progress: float) -> float:
+        highest = self.job.options.learning_rate
+        if progress < WARM_UP:
+            return highest * max(progress / WARM_UP, 0.02)
+        remaining = max((1 - progress) / (1 - WARM_UP), 0.01)
+        return highest * math.pow(remaining, POWER)
+
+    def _step(self, rate: float) -> float:
+        import torch
+
+        from .losses import dice_cross_entropy
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x, target = self._batch()
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            logits = self.network(x)
+        loss = dice_cross_entropy(logits.float(), target)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update(self.network)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise RunError(
+                "The loss is no longer a finite number; check the image for extreme values and "
+                "train again. Labels and earlier models are untouched."
+            )
+        return value
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        import torch
+
+        from .augment import Augmentation, change_intensity, draw_centre, sample_patch
+
+        augmentation = Augmentation()
+        images, targets = [], []
+        for _ in range(self.job.options.batch):
+            item, centre = draw_centre(self.job.training, self.classes, self.rng)
+            image, target = sample_patch(item, centre, self.job.patch, augmentation, self.rng)
+            images.append(change_intensity(image, augmentation, self.rng))
+            targets.append(target)
+        x = torch.stack(images).to(self.device).contiguous(memory_format=self.layout)
+        return x, torch.stack(targets).to(self.device)
+
+    def _averaged_model(self) -> SegmentationModel:
+        network = copy.deepcopy(self.network).cpu().eval()
+        network.load_state_dict(self.average.state)
+        return SegmentationModel(self.job.info, network)
+
+    def _score(self, step: int) -> Scored:
+        model = self._averaged_model()
+        dice = mean_dice(model, self.job.validation, self.job.options.device)
+        foreground = [v for c, v in dice.items() if c > 0 and not math.isnan(v)]
+        mean = sum(foreground) / len(foreground) if foreground else math.nan
+        if not math.isnan(mean) and (self.best is None or mean > self.best[0]):
+            self.best = mean, model
+        return Scored(step, dice, mean)
+
+    def _finish(self, step: int, losses: Sequence[float]) -> Finished:
+        job = self.job
+        validation, model = self.best or (None, self._averaged_model())
+        last = losses[-max(1, len(losses) // 10) :]
+        loss = sum(last) / len(last) if last else math.nan
+        seconds = time.monotonic() - job.started
+        provenance = {
+            **job.info.provenance,
+            "trained_with": "napari-segzoo finetune",
+            "date": datetime.date.today().isoformat(),
+            "steps": step,
+            "seconds": round(seconds, 1),
+            "seed": job.options.seed,
+            "images": len(job.training),
+            "labelled_voxels": {str(k): v for k, v in job.labelled_voxels.items()},
+            "validation_dice": validation,
+        }
+        model = model.with_info(provenance=provenance)
+        return Finished(
+            model, step, seconds, loss, validation, job.labelled_voxels, str(self.device)
+        )
+
+
+def training_precision(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device computes in it, else float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    found = torch.cpu.get_capabilities()
+    if device.type == "cpu" and (found.get("avx512_bf16") or found.get("amx_bf16")):
+        return torch.bfloat16
+    return torch.float32
+
+
+def mean_dice(
+    model: SegmentationModel, images: Sequence[TrainingImage], device: str
+) -> dict[int, float]:
+    """Dice of each class over the known voxels of all images together; nan if it is in neither."""
+    from ..inference import PredictOptions, prepare
+    from ..preprocess import Normalization
+
+    as_is = model.with_info(normalization=Normalization("range", 0.0, 1.0), task="semantic")
+    count = model.info.num_outputs
+    overlap, total = np.zeros(count), np.zeros(count)
+    axes = "C" + "ZYX"[-model.info.ndim :]
+    for item in images:
+        run = prepare(as_is, item.image.numpy(), axes=axes, options=PredictOptions(device=device))
+        for _ in run.run():
+            pass
+        target = item.target.numpy()
+        known = target != IGNORE
+        for c in range(count):
+            predicted, true = (run.result == c) & known, target == c
+            overlap[c] += 2 * np.count_nonzero(predicted & true)
+            total[c] += np.count_nonzero(predicted) + np.count_nonzero(true)
+    return {c: float(overlap[c] / total[c]) if total[c] else math.nan for c in range(count)}
