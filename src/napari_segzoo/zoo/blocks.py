@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import InputError
 
-Layer = Callable[..., nn.Module]
+Layer = Callable[..., Any]
 CONV: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 MAX_POOL: dict[int, Layer] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 AVG_POOL: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+ADAPTIVE_AVG_POOL: dict[int, Layer] = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 DROPOUT: dict[int, Layer] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 BATCH_NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM: dict[int, Layer] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -32,15 +35,18 @@ def norm_layer(kind: str, channels: int, ndim: int) -> nn.Module:
     channels, ndim : int
         Feature channels and spatial dimensions.
     """
+    layer: nn.Module
     if kind == "batch":
-        return BATCH_NORM[ndim](channels)
-    if kind == "instance":
-        return INSTANCE_NORM[ndim](channels, affine=True)
-    if kind == "group":
-        return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
-    if kind == "none":
-        return nn.Identity()
-    raise InputError(f"norm must be batch, instance, group or none, not {kind!r}.")
+        layer = BATCH_NORM[ndim](channels)
+    elif kind == "instance":
+        layer = INSTANCE_NORM[ndim](channels, affine=True)
+    elif kind == "group":
+        layer = nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
+    elif kind == "none":
+        layer = nn.Identity()
+    else:
+        raise InputError(f"norm must be batch, instance, group or none, not {kind!r}.")
+    return layer
 
 
 def conv_norm_relu(
@@ -70,10 +76,12 @@ def conv_norm_relu(
     return nn.Sequential(conv, norm_layer(norm, out_channels, ndim), nn.ReLU(inplace=True))
 
 
-def resize_to(
-    x: Tensor, size: torch.Size | Sequence[int], *, align_corners: bool = False
-) -> Tensor:
-    """Interpolate linearly to a spatial `size`; `x` is (N, C, [Z,] Y, X)."""
+def resize_to(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Interpolate linearly to a spatial `size`; `x` is (N, C, [Z,] Y, X).
+
+    Voxel centres keep their place (`align_corners` off), so that the result does not
+    depend on the size of the tile.
+    """
     if tuple(x.shape[2:]) == tuple(size):
         return x
     mode = LINEAR_MODE[x.ndim - 2]
@@ -83,3 +91,33 @@ def resize_to(
 def count_parameters(network: nn.Module) -> int:
     """Number of trainable parameters (running statistics of normalisation are not)."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+class PooledNorm(_BatchNorm):
+    """Batch normalisation of values pooled over the whole image.
+
+    A batch of one image pooled to one value has no variance, so that ordinary batch
+    normalisation cannot train on it; the running statistics stand in then.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take 2D and 3D alike."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def initialize_he(network: nn.Module) -> None:
+    """Draw the convolutions from He et al.'s normal distribution (2015), biases zero.
+
+    What a deep network without normalisation needs so that the signal neither dies nor
+    explodes on its way through.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

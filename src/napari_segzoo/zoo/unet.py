@@ -49,8 +49,8 @@ class DoubleConv(nn.Module):
         y: Tensor = self.convs(x)
         if self.shortcut is not None:
             y = y + self.shortcut(x)
-        y = self.dropout(y)
-        return y
+        result: Tensor = self.dropout(y)
+        return result
 
 
 class UNet(nn.Module):
