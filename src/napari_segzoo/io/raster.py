@@ -90,9 +90,9 @@ def open_npy(path: Path) -> Image:
     """
     with reading(path):
         try:
-            mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
         except ValueError as error:
-            if "object" not in str(error).lower():
+            if "Python objects" not in str(error):
                 raise
             raise InputError(f"{path} holds Python objects, which are not opened.") from error
     check_content(path, mapped.shape, mapped.dtype)

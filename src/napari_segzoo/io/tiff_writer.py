@@ -86,12 +86,12 @@ def _tiles(
         where = dict(zip(order, region, strict=True))
         block = np.asarray(image.data[tuple(where[a] for a in image.axes)])
         block = np.transpose(block, [image.axes.index(a) for a in order])
+        if progress is not None:
+            progress(done, len(blocks))
         for page in cast(block, dtype, image.source).reshape(-1, *block.shape[y_axis:]):
             for y in range(0, page.shape[0], TILE):
                 for x in range(0, page.shape[1], TILE):
                     yield _padded(page[y : y + TILE, x : x + TILE])
-        if progress is not None:
-            progress(done, len(blocks))
 
 
 def _padded(tile: NDArray[Any]) -> NDArray[Any]:

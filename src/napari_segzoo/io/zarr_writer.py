@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,27 @@ ZARR_FORMATS = {"0.4": 2, "0.5": 3}
 """Versions of OME-Zarr that can be written, and the Zarr format of each."""
 
 
+@dataclass(frozen=True)
+class _Level:
+    """One resolution: `step` is by how much it is coarser than the one before."""
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    step: tuple[int, ...]
+
+    @staticmethod
+    def of(image: Image, before: tuple[int, ...], factor: tuple[int, ...]) -> _Level:
+        shape = tuple(-(-n // f) for n, f in zip(image.shape, factor, strict=True))
+        step = tuple(f // b for f, b in zip(factor, before, strict=True))
+        return _Level(shape, _chunks(image.axes, shape), step)
+
+    def blocks(self, itemsize: int) -> list[Region]:
+        # Averaging reads more than it writes, and holds it as float64.
+        coarser = prod(self.step)
+        budget = BUDGET // (coarser * 8) if coarser > 1 else BUDGET
+        return grid_blocks(self.shape, self.chunks, itemsize, budget)
+
+
 def save_zarr(
     path: Path, image: Image, labels: bool, version: str, compress: bool, progress: Progress | None
 ) -> None:
@@ -38,22 +61,21 @@ def save_zarr(
     dtype = np.dtype(image.data.dtype)
     dtype = np.dtype("u1") if dtype.kind == "b" else native(dtype)
     factors = _pyramid(image)
+    levels = [
+        _Level.of(image, before, factor) for before, factor in pairwise([factors[0], *factors])
+    ]
+    grids = [level.blocks(dtype.itemsize) for level in levels]
+    total, done = sum(len(g) for g in grids), 0
     root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
     source: Any = image.data
-    before = factors[0]
-    for level, factor in enumerate(factors):
-        shape = tuple(-(-n // f) for n, f in zip(image.shape, factor, strict=True))
-        chunks = _chunks(image.axes, shape)
-        target = _create(root, str(level), shape, chunks, dtype, image.axes, compress)
-        step = tuple(f // b for f, b in zip(factor, before, strict=True))
-        # Averaging reads more than it writes, and holds it as float64.
-        budget = BUDGET if level == 0 else BUDGET // (prod(step) * 8)
-        blocks = grid_blocks(shape, chunks, dtype.itemsize, budget)
-        for done, region in enumerate(blocks, 1):
-            target[region] = _reduced(source, region, step, labels, dtype)
+    for n, (level, grid) in enumerate(zip(levels, grids, strict=True)):
+        target = _create(root, str(n), level, dtype, image.axes, compress)
+        for region in grid:
+            target[region] = _reduced(source, region, level.step, labels, dtype)
+            done += 1
             if progress is not None:
-                progress(level * len(blocks) + done, len(factors) * len(blocks))
-        source, before = target, factor
+                progress(done, total)
+        source = target
     multiscale = _metadata(image, factors, labels, version)
     if version == "0.4":
         root.attrs["multiscales"] = [multiscale]
@@ -64,8 +86,7 @@ def save_zarr(
 def _create(
     root: zarr_library.Group,
     name: str,
-    shape: tuple[int, ...],
-    chunks: tuple[int, ...],
+    level: _Level,
     dtype: np.dtype[Any],
     axes: str,
     compress: bool,
@@ -80,8 +101,8 @@ def _create(
         compressor = {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 1, "blocksize": 0}
     return root.create_array(
         name,
-        shape=shape,
-        chunks=chunks,
+        shape=level.shape,
+        chunks=level.chunks,
         dtype=dtype,
         compressors=compressor,
         chunk_key_encoding={"name": "default" if modern else "v2", "separator": "/"},
