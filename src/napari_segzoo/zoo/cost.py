@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from .blocks import count_parameters
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one forward pass over one tile.
+    """Cost of one forward pass over one tile, in inference.
 
     Parameters
     ----------
     multiply_adds : int
-        Of the convolutions and linear layers.
+        Of the convolutions and matrix products.
     activation_bytes : int
-        Outputs of all layers together in float32: an upper bound of the memory needed,
-        as inference frees most of them on the way.
+        The most that input and intermediate results take at any one moment, in float32.
+        Weights, and the working space of the libraries that convolve, come on top.
     parameters : int
         Trainable parameters.
     """
@@ -44,27 +49,53 @@ def cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
     tile : sequence of int
         Voxels along [Z,] Y, X, multiples of ``network.divisor``.
     """
-    outputs = multiply_adds = 0
+    shadow = _without_values(network).eval()
+    memory = _LiveMemory()
+    flops = FlopCounterMode(display=False)
+    with torch.no_grad(), flops, memory:
+        shadow(torch.empty((1, in_channels, *tile), device="meta"))
+    return Cost(flops.get_total_flops() // 2, memory.peak, count_parameters(network))
 
-    def count(module: nn.Module, _: Any, output: Any) -> None:
-        nonlocal outputs, multiply_adds
-        if not isinstance(output, Tensor):
-            return
-        outputs += output.numel()
-        weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim > 1:
-            transposed = getattr(module, "transposed", False)
-            positions = prod(output.shape[2:])
-            if transposed:
-                positions //= prod(module.stride)  # type: ignore[arg-type]
-            multiply_adds += weight.numel() * positions
 
-    counted = copy.deepcopy(network).to("meta").eval()
-    for module in counted.modules():
-        if not list(module.children()):
-            module.register_forward_hook(count)
-    x = torch.empty((1, in_channels, *tile), device="meta")
-    with torch.no_grad():
-        counted(x)
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Cost(multiply_adds, 4 * outputs, parameters)
+def _without_values(network: nn.Module) -> nn.Module:
+    """Copy a network onto the meta device without copying its weights."""
+    known: dict[int, Any] = {}
+    for parameter in network.parameters():
+        known[id(parameter)] = nn.Parameter(parameter.detach().to("meta"))
+    for buffer in network.buffers():
+        known[id(buffer)] = buffer.to("meta")
+    return copy.deepcopy(network, known)
+
+
+class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the tensors that are alive after each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.alive = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._note(leaf)
+        self.peak = max(self.peak, self.alive)
+        return result
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if id(storage) not in self._known:
+            self._known.add(id(storage))
+            self.alive += storage.nbytes()
+            weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.alive -= size

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .blocks import CONV, CONV_TRANSPOSE, DROPOUT, LINEAR_MODE, MAX_POOL, conv_norm_relu
+from .blocks import CONV, CONV_TRANSPOSE, DROPOUT, LINEAR_MODE, MAX_POOL, conv_norm_relu, norm_layer
 
 Stride = tuple[int, ...]
 
@@ -53,6 +53,27 @@ class DoubleConv(nn.Module):
         return result
 
 
+class AttentionGate(nn.Module):
+    """Additive attention: weight a skip connection by what the decoder already knows.
+
+    Oktay et al. 2018 (arXiv:1804.03999), with the gate at the resolution of the skip
+    connection and half its channels inside.
+    """
+
+    def __init__(self, skip: int, decoder: int, *, ndim: int, norm: str) -> None:
+        super().__init__()
+        mid = max(1, skip // 2)
+        conv = CONV[ndim]
+        self.of_skip = nn.Sequential(conv(skip, mid, 1), norm_layer(norm, mid, ndim))
+        self.of_decoder = nn.Sequential(conv(decoder, mid, 1), norm_layer(norm, mid, ndim))
+        self.weight = nn.Sequential(conv(mid, 1, 1), norm_layer(norm, 1, ndim), nn.Sigmoid())
+
+    def forward(self, skip: Tensor, decoder: Tensor) -> Tensor:
+        weight = self.weight(torch.relu(self.of_skip(skip) + self.of_decoder(decoder)))
+        result: Tensor = skip * weight
+        return result
+
+
 class UNet(nn.Module):
     """U-Net in 2D and 3D with padded convolutions.
 
@@ -81,6 +102,8 @@ class UNet(nn.Module):
         Down-sampling per step and axis, 2 everywhere by default. Where an axis has
         stride 1, the kernels of the finer block span 1 voxel along it: for stacks whose
         slices lie further apart than their pixels, e.g. ``((1, 2, 2), 2, 2, 2)``.
+    attention : bool
+        Weight each skip connection voxel by voxel (Oktay et al. 2018, arXiv:1804.03999).
 
     Attributes
     ----------
@@ -101,13 +124,14 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         strides: Sequence[int | Sequence[int]] | None = None,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         w = _resolve_widths(widths, depth)
         if upsampling not in ("transpose", "linear"):
             raise InputError(f"upsampling must be transpose or linear, not {upsampling!r}.")
         linear = upsampling == "linear"
-        down = _resolve_strides(strides, len(w) - 1, ndim)
+        down = resolve_strides(strides, len(w) - 1, ndim)
         kernels = [tuple(3 if s > 1 else 1 for s in step) for step in down] + [(3,) * ndim]
         self.divisor = tuple(prod(axis) for axis in zip(*down, strict=True))
         top = [*w[:-1], w[-1] // 2 if linear else w[-1]]
@@ -130,16 +154,22 @@ class UNet(nn.Module):
         )
         self.pools = nn.ModuleList(MAX_POOL[ndim](s) for s in down)
         self.ups = nn.ModuleList()
+        self.gates = nn.ModuleList()
         self.decoder = nn.ModuleList()
+        below = top[-1]
         for level in reversed(range(len(down))):
+            step = down[level]
             if linear:
-                self.ups.append(nn.Upsample(scale_factor=down[level], mode=LINEAR_MODE[ndim]))
+                self.ups.append(nn.Upsample(scale_factor=step, mode=LINEAR_MODE[ndim]))
                 out = w[level] // 2 if level else w[0]
-                self.decoder.append(block(2 * w[level], out, level, mid=w[level]))
+                self.decoder.append(block(w[level] + below, out, level, mid=w[level]))
             else:
-                s = down[level]
-                self.ups.append(CONV_TRANSPOSE[ndim](w[level + 1], w[level], s, stride=s))
-                self.decoder.append(block(2 * w[level], w[level], level))
+                self.ups.append(CONV_TRANSPOSE[ndim](below, w[level], step, stride=step))
+                below = out = w[level]
+                self.decoder.append(block(2 * w[level], out, level))
+            if attention:
+                self.gates.append(AttentionGate(w[level], below, ndim=ndim, norm=norm))
+            below = out
         self.head = CONV[ndim](w[0], num_classes, 1)
 
     def features(self, x: Tensor) -> Tensor:
@@ -150,8 +180,11 @@ class UNet(nn.Module):
             if n < len(self.pools):
                 skips.append(x)
                 x = self.pools[n](x)
-        for up, decode in zip(self.ups, self.decoder, strict=True):
-            x = decode(torch.cat([skips.pop(), up(x)], dim=1))
+        for n, (up, decode) in enumerate(zip(self.ups, self.decoder, strict=True)):
+            x, skip = up(x), skips.pop()
+            if self.gates:
+                skip = self.gates[n](skip, x)
+            x = decode(torch.cat([skip, x], dim=1))
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,9 +200,10 @@ def _resolve_widths(widths: Sequence[int], depth: int | None) -> list[int]:
     return [int(w) for w in (widths if depth is None else widths[: depth + 1])]
 
 
-def _resolve_strides(
+def resolve_strides(
     strides: Sequence[int | Sequence[int]] | None, depth: int, ndim: int
 ) -> list[Stride]:
+    """Return the down-sampling of each step as one number per axis; 2 by default."""
     if strides is None:
         strides = (2,) * depth
     steps = [(s,) * ndim if isinstance(s, int) else tuple(s) for s in strides]
