@@ -1,0 +1,1 @@
+"""The four docks: views over the core. napari and Qt are imported here and nowhere else."""

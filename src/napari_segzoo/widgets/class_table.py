@@ -1,0 +1,155 @@
+"""What is drawn: a live count of voxels per class, and names for the classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from napari.layers import Labels
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
+
+from ..errors import InputError
+from ..training.data import Labelling, check_counts, count_labels
+from .forms import StatusLine, color_icon
+from .layers import full_array
+from .worker import Job
+
+PAUSE = 300
+"""Milliseconds after a stroke before voxels are counted."""
+COLUMNS = ("Label", "Class", "Voxels")
+
+
+class ClassTable(QWidget):
+    """Counts in the background what is drawn in some labels layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layers: list[Labels] = []
+        self._labelling = Labelling()
+        self._names: dict[int, str] = {}
+        self.counts: dict[int, int] = {}
+        self._job = Job(self)
+        self._job.yielded.connect(self._show)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._count)
+        self.table = _make_table()
+        self.table.itemChanged.connect(self._rename)
+        self.hint = StatusLine()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.table)
+        column.addWidget(self.hint)
+
+    def watch(self, layers: Sequence[Labels], labelling: Labelling) -> None:
+        """Count in these layers from now on, and whenever they are painted."""
+        for layer in self._layers:
+            for event in _paint_events(layer):
+                event.disconnect(self._on_paint)
+        self._layers = list(dict.fromkeys(layers))
+        self._labelling = labelling
+        for layer in self._layers:
+            for event in _paint_events(layer):
+                event.connect(self._on_paint)
+        self._on_paint()
+
+    def class_names(self) -> list[str]:
+        """Return the names of the classes, the background first; [] if the user gave none."""
+        if not self._names:
+            return []
+        first = self._first_value()
+        last = max([first + 1, *self.counts])
+        names = [self._name(value) for value in range(first, last + 1)]
+        return names if first == 1 else ["background", *names[1:]]
+
+    def _first_value(self) -> int:
+        return 1 if self._labelling.unlabeled == "ignore" else 0
+
+    def _on_paint(self, event: Any = None) -> None:
+        if isalive(self):
+            self._timer.start(PAUSE)
+
+    def _count(self) -> None:
+        if self._job.running:
+            self._timer.start(PAUSE)
+            return
+        arrays = [full_array(layer) for layer in self._layers]
+        self._job.start(lambda: _count_all(arrays), "Counting drawn voxels", quiet=True)
+
+    def _show(self, counts: dict[int, int]) -> None:
+        self.counts = counts
+        try:
+            check_counts(counts, self._labelling)
+            self.hint.say("")
+        except InputError as error:
+            self.hint.complain(str(error)) if counts else self.hint.say(str(error))
+        self.hint.setVisible(bool(self.hint.text()))
+        self.table.blockSignals(True)
+        self._fill()
+        self.table.blockSignals(False)
+
+    def _fill(self) -> None:
+        if self._labelling.task == "instances":
+            total = sum(self.counts.values())
+            rows = [("", f"{len(self.counts)} objects", total, "")]
+        else:
+            values = range(1, max([2, *self.counts]) + 1)
+            rows = [(v, self._name(v), self.counts.get(v, 0), self._color(v)) for v in values]
+        self.table.setRowCount(len(rows))
+        for n, (value, name, voxels, color) in enumerate(rows):
+            cells = [
+                QTableWidgetItem(str(value)),
+                QTableWidgetItem(name),
+                QTableWidgetItem(f"{voxels:,}"),
+            ]
+            cells[0].setFlags(Qt.ItemFlag.ItemIsEnabled)
+            cells[2].setFlags(Qt.ItemFlag.ItemIsEnabled)
+            cells[2].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            if color:
+                cells[0].setIcon(color_icon(color))
+            for column, cell in enumerate(cells):
+                self.table.setItem(n, column, cell)
+        shown = min(len(rows), 6)
+        height = self.table.horizontalHeader().height() + shown * self.table.rowHeight(0) + 4
+        self.table.setFixedHeight(height)
+
+    def _name(self, value: int) -> str:
+        first = self._first_value()
+        default = "background" if value == first else f"class {value - first}"
+        return self._names.get(value, default)
+
+    def _rename(self, item: QTableWidgetItem) -> None:
+        if item.column() == 1 and self._labelling.task == "semantic" and item.text().strip():
+            self._names[int(self.table.item(item.row(), 0).text())] = item.text().strip()
+
+    def _color(self, value: int) -> str:
+        if not self._layers:
+            return ""
+        color = self._layers[0].get_color(value)
+        return "" if color is None else QColor.fromRgbF(*(float(c) for c in color)).name()
+
+
+def _make_table() -> QTableWidget:
+    table = QTableWidget(0, len(COLUMNS))
+    table.setHorizontalHeaderLabels(COLUMNS)
+    table.verticalHeader().hide()
+    header = table.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+    table.setToolTip("Double-click a name to change it")
+    return table
+
+
+def _paint_events(layer: Labels) -> tuple[Any, ...]:
+    return (layer.events.paint, layer.events.data, layer.events.labels_update)
+
+
+def _count_all(arrays: Sequence[Any]) -> Iterator[dict[int, int]]:
+    total: Counter[int] = Counter()
+    for array in arrays:
+        total.update(count_labels(array))
+    yield dict(total)

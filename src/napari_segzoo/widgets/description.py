@@ -1,0 +1,97 @@
+"""What the Model dock says of a network or a trained model, without PyTorch."""
+
+from __future__ import annotations
+
+from html import escape
+
+from ..model import ModelInfo, count_stored_parameters
+from ..zoo import ModelSpec, get_spec
+from .shared_model import Choice
+
+Rows = list[tuple[str, str]]
+
+
+def describe(choice: Choice) -> Rows:
+    """Return pairs of a title and its text (HTML)."""
+    spec = get_spec(choice.architecture)
+    if choice.info is None:
+        return _describe_network(spec)
+    return _describe_model(choice, choice.info, spec)
+
+
+def _describe_network(spec: ModelSpec) -> Rows:
+    rows = [
+        ("Network", f"{escape(spec.title)} ({escape(spec.family)})"),
+        ("Dimensions", " or ".join(f"{n}D" for n in spec.ndims)),
+    ]
+    if spec.published:
+        count = spec.published[0]
+        rows.append(
+            (
+                "Parameters",
+                f"{count.count:,} ({count.ndim}D, {count.in_channels} channel(s), "
+                f"{count.num_classes} class(es))",
+            )
+        )
+    return [*rows, ("Receptive field", _receptive_field(spec)), *_paper(spec)]
+
+
+def _describe_model(choice: Choice, info: ModelInfo, spec: ModelSpec) -> Rows:
+    channels = "1 channel" if info.in_channels == 1 else f"{info.in_channels} channels"
+    rows = [
+        ("Network", escape(spec.title)),
+        ("Dimensions", f"{info.ndim}D, {channels}"),
+        ("Finds", "separate objects" if info.task == "instances" else "classes"),
+        ("Classes", _classes(info)),
+    ]
+    if info.description:
+        rows.append(("About", escape(info.description)))
+    if choice.path is not None:
+        rows.append(("Parameters", f"{count_stored_parameters(choice.path):,}"))
+    elif choice.model is not None:
+        tensors = choice.model.network.parameters()
+        rows.append(("Parameters", f"{sum(t.numel() for t in tensors if t.requires_grad):,}"))
+    rows.append(("Receptive field", _receptive_field(spec)))
+    if info.voxel_size:
+        size = " × ".join(f"{v:.4g}" for v in info.voxel_size)
+        rows.append(("Voxel size", f"{size} {escape(info.unit)}"))
+    rows.append(("Trained", _provenance(info)))
+    rows.append(("Licence", escape(info.licence) or "not stated"))
+    rows.append(("File", escape(str(choice.path)) if choice.path else "not saved yet"))
+    return rows + _paper(spec)
+
+
+def _classes(info: ModelInfo) -> str:
+    return "<br>".join(
+        f'<span style="color:{c.color}">■</span> {n} {escape(c.name)}'
+        for n, c in enumerate(info.classes)
+    )
+
+
+def _provenance(info: ModelInfo) -> str:
+    if not info.provenance:
+        return "not stated"
+    return "<br>".join(
+        f"{escape(key.replace('_', ' '))}: {escape(_plain(value))}"
+        for key, value in info.provenance.items()
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return str(value)
+
+
+def _receptive_field(spec: ModelSpec) -> str:
+    if spec.receptive_field is None:
+        return "the whole image"
+    return f"{spec.receptive_field} pixels along an axis, as published"
+
+
+def _paper(spec: ModelSpec) -> Rows:
+    return [("Paper", f'<a href="{escape(spec.url)}">{escape(spec.reference)}</a>')]

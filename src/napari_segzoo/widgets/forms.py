@@ -1,0 +1,247 @@
+"""Small pieces that all docks are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from napari.layers import Layer
+from qtpy.compat import isalive
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    import napari
+
+DOCK_WIDTH = 320
+LABEL_WIDTH = 68
+ERROR_COLOR = "#e0584f"
+
+
+def make_dock_body(dock: QWidget) -> QVBoxLayout:
+    """Fill `dock` with a scrolled column and return its layout."""
+    body = QWidget()
+    column = QVBoxLayout(body)
+    column.setContentsMargins(6, 6, 6, 6)
+    column.setSpacing(6)
+    column.setAlignment(Qt.AlignmentFlag.AlignTop)
+    scroll = QScrollArea()
+    scroll.setWidget(body)
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    outer = QVBoxLayout(dock)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(scroll)
+    dock.setMinimumWidth(DOCK_WIDTH)
+    return column
+
+
+def make_form() -> QFormLayout:
+    """Return an empty form whose fields fill the width."""
+    form = QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    form.setSpacing(5)
+    return form
+
+
+def add_row(form: QFormLayout, label: str, field: QWidget, tip: str) -> None:
+    """Add a labelled field with one tooltip for both."""
+    title = QLabel(label)
+    title.setMinimumWidth(LABEL_WIDTH)
+    title.setToolTip(tip)
+    field.setToolTip(tip)
+    form.addRow(title, field)
+
+
+def make_collapsible(title: str, form: QFormLayout) -> QWidget:
+    """Return a form behind a title that unfolds it."""
+    content = QWidget()
+    content.setLayout(form)
+    content.hide()
+    toggle = QPushButton(f"▸ {title}")
+    toggle.setCheckable(True)
+    toggle.setFlat(True)
+    toggle.setStyleSheet("text-align: left; background: transparent; padding: 2px;")
+    toggle.toggled.connect(content.setVisible)
+    toggle.toggled.connect(lambda on: toggle.setText(f"{'▾' if on else '▸'} {title}"))
+    section = QWidget()
+    column = QVBoxLayout(section)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(3)
+    column.addWidget(toggle)
+    column.addWidget(content)
+    return section
+
+
+def make_row(*widgets: QWidget) -> QHBoxLayout:
+    """Put widgets side by side, equally wide."""
+    row = QHBoxLayout()
+    row.setSpacing(5)
+    for widget in widgets:
+        row.addWidget(widget, 1)
+    return row
+
+
+def make_button(text: str, tip: str, slot: Callable[[], object]) -> QPushButton:
+    """Return a button that calls `slot()`."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.clicked.connect(lambda: slot())
+    return button
+
+
+def make_choice(items: Sequence[tuple[str, str]]) -> QComboBox:
+    """Return a drop-down; `items` are pairs of what is shown and what it stands for."""
+    combo = QComboBox()
+    narrow(combo)
+    for text, value in items:
+        combo.addItem(text, value)
+    return combo
+
+
+def narrow(combo: QComboBox) -> None:
+    """Let a drop-down shrink with the dock, whatever the length of its items."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(8)
+
+
+def color_icon(color: str, size: int = 12) -> QIcon:
+    """Return a square of one colour."""
+    pixmap = QPixmap(QSize(size, size))
+    pixmap.fill(QColor(color))
+    return QIcon(pixmap)
+
+
+def make_text(html: str = "") -> QLabel:
+    """Return wrapped text that can be selected, with links that open."""
+    label = QLabel(html)
+    label.setWordWrap(True)
+    label.setOpenExternalLinks(True)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+    return label
+
+
+class StatusLine(QLabel):
+    """One sentence below a form: what goes on, or what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def say(self, sentence: str) -> None:
+        """Show information."""
+        self.setStyleSheet("")
+        self.setText(sentence)
+
+    def complain(self, sentence: str) -> None:
+        """Show an error."""
+        self.setStyleSheet(f"color: {ERROR_COLOR};")
+        self.setText(sentence)
+
+
+def is_result(layer: Layer) -> bool:
+    """Whether a dock made this layer."""
+    return "napari_segzoo" in layer.metadata
+
+
+def lowest(layers: Sequence[Layer]) -> Layer:
+    """Return the lowest layer, one that no dock made if there is one."""
+    return next((layer for layer in layers if not is_result(layer)), layers[0])
+
+
+def topmost_drawn(layers: Sequence[Layer]) -> Layer:
+    """Return the topmost layer, one that no dock made if there is one."""
+    return next((layer for layer in reversed(layers) if not is_result(layer)), layers[-1])
+
+
+def topmost(layers: Sequence[Layer]) -> Layer:
+    """Return the topmost layer."""
+    return layers[-1]
+
+
+class LayerCombo(QComboBox):
+    """Drop-down of the viewer's layers of one type; follows the layer list.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Whose layers.
+    kind : type
+        Type of the layers offered.
+    prefer : callable
+        Chooses among the layers offered when none is shown yet.
+    """
+
+    layer_changed = Signal()
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        kind: type[Layer],
+        prefer: Callable[[Sequence[Layer]], Layer] = lowest,
+    ) -> None:
+        super().__init__()
+        narrow(self)
+        self._viewer = viewer
+        self._kind = kind
+        self._prefer = prefer
+        self._offered: list[Layer] = []
+        self._shown: Layer | None = None
+        self.refresh()
+        events = viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self.refresh)
+        self.currentIndexChanged.connect(self._announce)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer shown."""
+        n = self.currentIndex()
+        return self._offered[n] if 0 <= n < len(self._offered) else None
+
+    def set_layer(self, layer: Layer) -> None:
+        """Show `layer`."""
+        self.setCurrentIndex(self._offered.index(layer))
+
+    def refresh(self, event: object = None) -> None:
+        """Take over layers that came or went; the one shown stays if it can."""
+        if not isalive(self):
+            return
+        shown = self.layer
+        self.blockSignals(True)
+        self.clear()
+        self._offered = [x for x in self._viewer.layers if isinstance(x, self._kind)]
+        for layer in self._offered:
+            self.addItem(layer.name)
+            layer.events.name.connect(self._rename)
+        if self._offered:
+            kept = shown if shown in self._offered else self._prefer(self._offered)
+            self.setCurrentIndex(self._offered.index(kept))
+        self.blockSignals(False)
+        self._announce()
+
+    def _rename(self, event: object = None) -> None:
+        if isalive(self):
+            for n, layer in enumerate(self._offered):
+                self.setItemText(n, layer.name)
+
+    def _announce(self) -> None:
+        if self.layer is not self._shown:
+            self._shown = self.layer
+            self.layer_changed.emit()

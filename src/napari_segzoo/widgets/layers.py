@@ -1,0 +1,120 @@
+"""Between napari layers and what the core takes: arrays with axes, and transforms of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+
+from ..axes import SPATIAL
+from ..errors import SegzooError
+from ..io import Image as CoreImage
+from ..io import open_image
+from ..io.units import PIXEL, length_unit
+
+COMMON_AXES = {
+    2: ("YX",),
+    3: ("ZYX", "TYX", "CYX", "YXC"),
+    4: ("TZYX", "CZYX", "ZCYX", "TCYX", "ZYXC", "TYXC"),
+    5: ("TCZYX", "TZCYX", "TZYXC"),
+}
+RGB_AXES = {3: ("YXC",), 4: ("ZYXC", "TYXC"), 5: ("TZYXC",)}
+
+
+def full_array(layer: Image | Labels) -> Any:
+    """Return the data of a layer at full resolution, lazy where the layer is."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def is_rgb(layer: Layer) -> bool:
+    """Whether the last axis of the data is colour, which napari does not count as an axis."""
+    return bool(getattr(layer, "rgb", False))
+
+
+def possible_axes(layer: Image | Labels) -> list[str]:
+    """List how the dimensions of a layer can be read, the likeliest first.
+
+    The axis labels of the layer come first where they are letters of TCZYX; otherwise slices
+    are likelier than time points, and these than channels.
+    """
+    ndim = np.ndim(full_array(layer))
+    choices = list((RGB_AXES if is_rgb(layer) else COMMON_AXES).get(ndim, ()))
+    labels = [label.strip().upper() for label in layer.axis_labels]
+    named = "".join(labels) + ("C" if is_rgb(layer) else "")
+    letters = all(len(label) == 1 for label in labels)
+    if letters and len(set(named)) == len(named) and {"Y", "X"} <= set(named) <= set("TCZYX"):
+        choices = [named, *(c for c in choices if c != named)]
+    return choices
+
+
+def core_image(layer: Image | Labels, axes: str) -> CoreImage:
+    """Return the data of a layer with axes and voxel size, as the core takes it."""
+    data = full_array(layer)
+    scale = [abs(float(s)) for s in layer.scale] + [1.0] * (np.ndim(data) - layer.ndim)
+    units = {length_unit(str(layer.units[axes.index(a)])) for a in SPATIAL if a in axes}
+    unit = units.pop() if len(units) == 1 else PIXEL
+    return CoreImage(data, axes, tuple(scale), unit, source=layer.name)
+
+
+def result_transform(layer: Layer, axes: str) -> dict[str, Any]:
+    """Return the arguments that place a label image exactly over `layer`.
+
+    Parameters
+    ----------
+    layer : Layer
+        The source.
+    axes : str
+        Axes of its data; a channel axis is left out of the result.
+    """
+    kept = [n for n, a in enumerate(axes[: layer.ndim]) if a != "C"]
+    square = np.ix_(kept, kept)
+    affine = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
+    return {
+        "scale": np.asarray(layer.scale)[kept],
+        "translate": np.asarray(layer.translate)[kept],
+        "rotate": np.asarray(layer.rotate)[square],
+        "shear": _shear_matrix(layer)[square],
+        "affine": np.asarray(layer.affine.affine_matrix)[affine],
+        "units": [layer.units[n] for n in kept],
+        "axis_labels": [layer.axis_labels[n] for n in kept],
+    }
+
+
+def _shear_matrix(layer: Layer) -> np.ndarray:
+    shear = np.asarray(layer.shear)
+    if shear.ndim == 2:
+        return shear
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, 1)] = shear
+    return matrix
+
+
+def label_shape(layer: Image | Labels, axes: str) -> tuple[int, ...]:
+    """Return the shape of a label image for `layer`: all its axes but the channels."""
+    shape = full_array(layer).shape
+    return tuple(int(n) for n, a in zip(shape, axes, strict=True) if a != "C")
+
+
+def same_place(first: Layer, second: Layer) -> bool:
+    """Whether two layers with equally many axes map voxels to the same places."""
+    corners = np.vstack([np.zeros(first.ndim), np.eye(first.ndim)])
+    return all(
+        np.allclose(first.data_to_world(c), second.data_to_world(c), rtol=1e-5, atol=1e-6)
+        for c in corners
+    )
+
+
+def file_of(layer: Layer, axes: str) -> str | None:
+    """Return the file that holds the data of a layer as it is, if there is one.
+
+    A layer that is only a part of its file, such as one channel, has none.
+    """
+    path = layer.source.path
+    if not path:
+        return None
+    try:
+        shape = open_image(path, axes=axes).shape
+    except SegzooError:
+        return None
+    return str(path) if shape == tuple(full_array(layer).shape) else None

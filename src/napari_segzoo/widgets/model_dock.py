@@ -1,0 +1,143 @@
+"""The Model dock: choose a model, see what it is, load and save it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QFileDialog, QFrame, QWidget
+from superqt import QSearchableComboBox
+
+from ..errors import SegzooError
+from ..model import bundled_models, find_model, read_info
+from ..zoo import get_spec, list_models
+from .description import describe
+from .forms import StatusLine, make_button, make_dock_body, make_form, make_row, make_text, narrow
+from .shared_model import Choice, load_choice, shared_model, unwrap
+
+if TYPE_CHECKING:
+    import napari
+
+FILTER = "Models (*.safetensors)"
+
+
+class ModelDock(QWidget):
+    """Chooses the model that all docks of the viewer work with."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._shared = shared_model(unwrap(viewer))
+        self.choices = QSearchableComboBox()
+        narrow(self.choices)
+        self.choices.setToolTip("Trained models first, then networks to be trained; type to search")
+        self.load_button = make_button("Load…", "Open a model file", self._ask_file)
+        self.save_button = make_button("Save as…", "Save the model as one file", self._ask_target)
+        self.status = StatusLine()
+        self._details = make_form()
+        column = make_dock_body(self)
+        column.addWidget(self.choices)
+        column.addLayout(make_row(self.load_button, self.save_button))
+        column.addWidget(_separator())
+        column.addLayout(self._details)
+        column.addWidget(self.status)
+        self._fill_choices()
+        self.choices.activated.connect(self._choose_shown)
+        self._shared.changed.connect(self._show_choice)
+        self._show_choice()
+
+    def load(self, path: str | Path) -> None:
+        """Choose the model in a file."""
+        path = Path(path)
+        try:
+            info = read_info(path)
+            get_spec(info.architecture)
+        except SegzooError as error:
+            self._complain(error)
+            return
+        self._shared.choose(Choice(info.name or path.stem, info.architecture, info, path))
+
+    def save(self, path: str | Path) -> None:
+        """Save the chosen model; the user has agreed to overwrite what is there."""
+        path = Path(path)
+        path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+        choice = self._shared.choice
+        try:
+            load_choice(choice).save(path, overwrite=True)
+        except SegzooError as error:
+            self._complain(error)
+            return
+        self._shared.choose(Choice(path.stem, choice.architecture, choice.info, path))
+        self.status.say(f"Saved as {path}.")
+
+    def choose(self, title: str) -> None:
+        """Choose an entry of the drop-down by what it shows."""
+        self.choices.setCurrentIndex(self.choices.findText(title))
+        self._choose_shown()
+
+    def _fill_choices(self) -> None:
+        self.choices.addItem("Choose a model…", None)
+        for name in bundled_models():
+            self.choices.addItem(f"{name} (trained)", ("model", name))
+        for spec in list_models():
+            self.choices.addItem(f"{spec.title} · {spec.name}", ("network", spec.name))
+
+    def _choose_shown(self) -> None:
+        entry = self.choices.currentData()
+        if entry is None:
+            return
+        kind, name = entry
+        if kind == "model":
+            self.load(find_model(name))
+        elif kind == "network":
+            self._shared.choose(Choice(get_spec(name).title, name))
+
+    def _show_choice(self) -> None:
+        choice = self._shared.choice
+        while self._details.rowCount():
+            self._details.removeRow(0)
+        self.status.say("")
+        self.save_button.setEnabled(choice is not None and choice.info is not None)
+        self._show_in_drop_down(choice)
+        if choice is None:
+            self.status.say("Choose a model, load one from a file, or train one in the Train dock.")
+            return
+        for title, text in describe(choice):
+            self._details.addRow(make_text(f"<b>{title}</b>"), make_text(text))
+        if choice.info is None:
+            self.status.say("This network is not trained yet: draw and train it in the Train dock.")
+
+    def _show_in_drop_down(self, choice: Choice | None) -> None:
+        for n in reversed(range(self.choices.count())):
+            if self.choices.itemData(n) == ("shown", ""):
+                self.choices.removeItem(n)
+        if choice is None:
+            return
+        entry = ("network", choice.architecture)
+        if choice.info is not None:
+            bundled = {path: name for name, path in bundled_models().items()}
+            entry = ("model", bundled[choice.path]) if choice.path in bundled else ("shown", "")
+        if entry == ("shown", ""):
+            self.choices.insertItem(1, choice.title, entry)
+        texts = range(self.choices.count())
+        self.choices.setCurrentIndex(next(n for n in texts if self.choices.itemData(n) == entry))
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load a model", "", FILTER)
+        if path:
+            self.load(path)
+
+    def _ask_target(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the model", "model.safetensors", FILTER)
+        if path:
+            self.save(path)
+
+    def _complain(self, error: SegzooError) -> None:
+        self.status.complain(str(error))
+        show_error(str(error))
+
+
+def _separator() -> QFrame:
+    line = QFrame()
+    line.setFrameShape(QFrame.Shape.HLine)
+    return line

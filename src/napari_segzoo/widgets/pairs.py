@@ -1,0 +1,113 @@
+"""Pairs of an image layer and the labels drawn on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
+from .layers import label_shape, possible_axes, result_transform
+
+if TYPE_CHECKING:
+    import napari
+
+BRUSH_SHARE = 60
+"""A new brush is this part of the shorter side of the image."""
+
+
+class PairRow(QWidget):
+    """Asks for one image and its labels."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.image = LayerCombo(viewer, Image)
+        self.labels = LayerCombo(viewer, Labels, topmost_drawn)
+        form = make_form()
+        add_row(form, "Image", self.image, "The image that was drawn on")
+        add_row(form, "Labels", self.labels, "What was drawn: 1 background, 2, 3, … classes")
+        self.setLayout(form)
+        self.image.layer_changed.connect(self.changed)
+        self.labels.layer_changed.connect(self.changed)
+
+
+class PairList(QWidget):
+    """One pair, or as many as the user adds; the axes of the first image hold for all."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.rows: list[PairRow] = []
+        self.axes = make_choice(())
+        self._column = QVBoxLayout()
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._remove = make_button("Remove pair", "Take the last pair out", self.remove_pair)
+        form = make_form()
+        add_row(form, "Axes", self.axes, "T time, C channels, Z slices, Y rows, X columns")
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addLayout(self._column)
+        whole.addLayout(form)
+        whole.addWidget(
+            make_button("New labels layer", "Make an empty layer to draw in", self.add_labels)
+        )
+        whole.addLayout(
+            make_row(
+                make_button("Add pair", "Train on one more image", self.add_pair), self._remove
+            )
+        )
+        self.add_pair()
+        self.axes.currentIndexChanged.connect(self.changed)
+
+    def pairs(self) -> list[tuple[Image | None, Labels | None]]:
+        """Return what the rows show."""
+        return [(row.image.layer, row.labels.layer) for row in self.rows]
+
+    def add_pair(self) -> None:
+        """Ask for one more pair."""
+        row = PairRow(self._viewer)
+        row.changed.connect(self._on_change)
+        self.rows.append(row)
+        self._column.addWidget(row)
+        self._on_change()
+
+    def remove_pair(self) -> None:
+        """Take out the last pair; the layers stay."""
+        row = self.rows.pop()
+        self._column.removeWidget(row)
+        row.deleteLater()
+        self._on_change()
+
+    def add_labels(self) -> Labels | None:
+        """Add an empty labels layer over the last image, ready to be painted."""
+        row = self.rows[-1]
+        image = row.image.layer
+        if image is None:
+            return None
+        axes = self.axes.currentText()
+        shape = label_shape(image, axes)
+        layer = self._viewer.add_labels(
+            np.zeros(shape, np.uint16), name=f"{image.name} drawn", **result_transform(image, axes)
+        )
+        layer.brush_size = max(3, min(shape[-2:]) // BRUSH_SHARE)
+        layer.selected_label = 1
+        layer.mode = "paint"
+        row.labels.set_layer(layer)
+        return layer
+
+    def _on_change(self) -> None:
+        self._remove.setEnabled(len(self.rows) > 1)
+        image = self.rows[0].image.layer
+        offered = [] if image is None else possible_axes(image)
+        if offered != [self.axes.itemText(n) for n in range(self.axes.count())]:
+            self.axes.clear()
+            self.axes.addItems(offered)
+        self.axes.setEnabled(len(offered) > 1)
+        self.changed.emit()

@@ -1,0 +1,121 @@
+"""What the network makes of the visible part of the image while it is being trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from ..axes import Layout
+from ..inference.region import Region
+from ..model import SegmentClass
+from .layers import full_array, label_shape, result_transform
+from .results import add_class_layer
+
+if TYPE_CHECKING:
+    import napari
+
+LARGEST = {2: (512, 512), 3: (16, 192, 192)}
+"""Voxels of a preview along the axes of the model; a larger view is previewed in its middle."""
+
+
+def visible_region(viewer: napari.viewer.Viewer, layer: Image, axes: str, ndim: int) -> Region:
+    """Return the part of `layer` that the viewer shows, as far as one preview goes.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Says which slice and which part of it is seen.
+    layer : Image
+        The image.
+    axes : str
+        Axes of its data.
+    ndim : int
+        Spatial dimensions of the model.
+    """
+    layout = Layout(axes, tuple(full_array(layer).shape), ndim, 1)
+    here = _position(viewer, layer)
+    first_shown = viewer.dims.ndim - layer.ndim
+    shown = {axes[d - first_shown] for d in viewer.dims.displayed if d >= first_shown}
+    window = []
+    for letter, size, most in zip(
+        layout.model_axes, layout.spatial_shape, LARGEST[ndim], strict=True
+    ):
+        axis = axes.index(letter)
+        low, high = (0, size) if letter in shown else (here[axis], here[axis] + 1)
+        if letter in shown and viewer.dims.ndisplay == 2:
+            low, high = _seen(layer, axis, size)
+        window.append(_around((low + high) // 2, min(most, size), size))
+    leading = tuple(here[axes.index(a)] for a in layout.leading_axes)
+    return Region(leading, tuple(window))
+
+
+class Preview:
+    """A labels layer that shows the latest preview.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to show it.
+    image : Image
+        What is previewed.
+    axes : str
+        Axes of its data.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, image: Image, axes: str) -> None:
+        self._viewer = viewer
+        self._image = image
+        self._axes = axes
+        self.layer: Labels | None = None
+
+    def show(self, region: Region, block: NDArray, classes: tuple[SegmentClass, ...]) -> None:
+        """Write a block of labels into the layer, unless the user has removed it."""
+        if self.layer is None:
+            self.layer = self._add_layer(block, classes)
+        if self.layer not in self._viewer.layers:
+            return
+        self.layer.data[region.index] = block
+        self.layer.refresh(extent=False)
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        if self.layer is not None and self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+
+    def _add_layer(self, block: NDArray, classes: tuple[SegmentClass, ...]) -> Labels:
+        data = np.zeros(label_shape(self._image, self._axes), block.dtype)
+        name = f"{self._image.name} preview"
+        placement = result_transform(self._image, self._axes)
+        active = self._viewer.layers.selection.active
+        if block.dtype == np.uint8:
+            layer = add_class_layer(self._viewer, data, classes, name, placement)
+        else:
+            layer = self._viewer.add_labels(data, name=name, **placement)
+        layer.opacity = 0.4
+        layer.metadata["napari_segzoo"] = {"preview": True}
+        self._viewer.layers.selection.active = active
+        return layer
+
+
+def _position(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
+    """Return the voxel of `layer` at the viewer's sliders."""
+    point = layer.world_to_data(viewer.dims.point[-layer.ndim :])
+    sizes = full_array(layer).shape
+    return [min(max(round(float(p)), 0), n - 1) for p, n in zip(point, sizes, strict=False)]
+
+
+def _seen(layer: Image, axis: int, size: int) -> tuple[int, int]:
+    """Return first and last voxel along one axis that the canvas shows, at full resolution."""
+    low, high = (int(n) for n in layer.corner_pixels[:, axis])
+    if layer.multiscale:
+        factor = layer.downsample_factors[layer.data_level][axis]
+        low, high = int(low * factor), int(high * factor)
+    return max(0, low), min(size, high + 1)
+
+
+def _around(middle: int, length: int, size: int) -> slice:
+    start = min(max(middle - length // 2, 0), size - length)
+    return slice(start, start + length)

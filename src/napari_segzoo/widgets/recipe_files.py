@@ -1,0 +1,40 @@
+"""File names that a copied command or script uses for layers and models."""
+
+from __future__ import annotations
+
+from napari.layers import Layer
+from qtpy.QtWidgets import QApplication
+
+from ..model import bundled_models
+from .layers import file_of
+from .shared_model import Choice
+
+
+class RecipeFiles:
+    """Finds the files of layers and models, and remembers what has none yet."""
+
+    def __init__(self) -> None:
+        self._missing: list[str] = []
+
+    def layer(self, layer: Layer, axes: str) -> str:
+        """Return the file of a layer, or the name it should be saved under."""
+        path = file_of(layer, axes)
+        if path is None:
+            path = f"{layer.name}.tif"
+            self._missing.append(f"the layer {layer.name} as {path}")
+        return path
+
+    def model(self, choice: Choice) -> str:
+        """Return bundled name or file of a model, or the name it should be saved under."""
+        if choice.path is None:
+            self._missing.append("the model as model.safetensors")
+            return "model.safetensors"
+        bundled = {path: name for name, path in bundled_models().items()}
+        return bundled.get(choice.path, str(choice.path))
+
+    def copy(self, text: str) -> str:
+        """Put `text` into the clipboard and return what to tell the user."""
+        QApplication.clipboard().setText(text)
+        if not self._missing:
+            return "Copied."
+        return f"Copied. Before you use it, save {' and '.join(self._missing)}."

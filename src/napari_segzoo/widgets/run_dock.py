@@ -1,0 +1,246 @@
+"""The Run dock: the shared model over a whole image, tile by tile."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QProgressBar, QWidget
+
+from .. import recipes
+from ..errors import SegzooError
+from ..inference import Note, Plan, Prediction, PredictOptions, TileDone, prepare
+from ..io import Image
+from ..model import default_classes
+from .forms import StatusLine, make_button, make_dock_body, make_row, make_text
+from .layers import core_image, result_transform
+from .recipe_files import RecipeFiles
+from .results import LiveLayers, add_class_layer, add_probability_layers
+from .run_form import RunForm
+from .shared_model import Choice, load_choice, shared_model, unwrap
+from .worker import Job
+
+if TYPE_CHECKING:
+    import napari
+
+
+class RunDock(QWidget):
+    """Runs the shared model over an image layer."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = unwrap(viewer)
+        self._shared = shared_model(self._viewer)
+        self._job = Job(self)
+        self._live = LiveLayers(self, self._viewer)
+        self._made: dict[str, Any] = {}
+        self._begin = 0.0
+        self.model = make_text()
+        self.form = RunForm(self._viewer)
+        self.check_button = make_button("Check", "Say what a run would do", self.check)
+        self.run_button = make_button("Run", "Segment the whole image", self.run)
+        self.cancel_button = make_button("Cancel", "Stop and keep what is done", self.cancel)
+        self.progress = QProgressBar()
+        self.progress.hide()
+        self.plan = make_text()
+        self.status = StatusLine()
+        self._lay_out()
+        self._set_running(False)
+        self._job.yielded.connect(self._on_event)
+        self._job.failed.connect(self.status.complain)
+        self._job.ended.connect(self._on_end)
+        self._shared.changed.connect(self._on_model)
+        self._on_model()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return self._job.running
+
+    def check(self) -> None:
+        """Say what a run would do, without starting it."""
+        self._start(only_plan=True)
+
+    def run(self) -> None:
+        """Start a run."""
+        self._start(only_plan=False)
+
+    def cancel(self) -> None:
+        """Stop after the tile in hand; what is done stays as a partial layer."""
+        self.status.say("Stopping after this tile…")
+        self._job.cancel()
+
+    def copy_command(self) -> None:
+        """Copy the command line that repeats this run."""
+        self._copy(recipes.predict_command)
+
+    def copy_script(self) -> None:
+        """Copy the Python script that repeats this run."""
+        self._copy(recipes.predict_script)
+
+    def _lay_out(self) -> None:
+        column = make_dock_body(self)
+        column.addWidget(self.model)
+        column.addWidget(self.form)
+        column.addLayout(make_row(self.check_button, self.run_button, self.cancel_button))
+        column.addWidget(self.progress)
+        column.addWidget(self.plan)
+        column.addWidget(self.status)
+        column.addLayout(
+            make_row(
+                make_button("Copy command", "Command line that repeats this", self.copy_command),
+                make_button("Copy script", "Python script that repeats this", self.copy_script),
+            )
+        )
+
+    def _start(self, only_plan: bool) -> None:
+        layer, choice = self.form.image.layer, self._shared.choice
+        if self._job.running:
+            return
+        try:
+            options = self.form.options()
+        except SegzooError as error:
+            self._complain(str(error))
+            return
+        if layer is None:
+            self._complain("There is no image layer; open an image first.")
+            return
+        axes = self.form.axes.currentText()
+        self._made = {
+            "model": str(choice.path or choice.title) if choice else "",
+            "source": layer.name,
+            "axes": axes,
+            "options": asdict(options),
+        }
+        self._placement = result_transform(layer, axes)
+        self._live.watch(())
+        self._begin = time.perf_counter()
+        self.progress.setRange(0, 0)
+        self.progress.show()
+        self.plan.clear()
+        self._set_running(True)
+        image = core_image(layer, axes)
+        self._job.start(
+            lambda: _work(choice, image, options, only_plan), f"Segmenting {layer.name}"
+        )
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, Prediction):
+            self.plan.setText(event.plan.summary())
+            self.status.say("Running…")
+            self._add_layers(event)
+        elif isinstance(event, Plan):
+            self.plan.setText(event.summary())
+            self.status.say("Ready to run.")
+        elif isinstance(event, TileDone):
+            self.progress.setRange(0, event.total)
+            self.progress.setValue(event.done)
+            self._job.show_progress(event.done, event.total)
+            self._live.changed()
+            if not self._live.layers:
+                self._job.cancel()
+        elif isinstance(event, Note):
+            self.status.say(event.message)
+
+    def _add_layers(self, prediction: Prediction) -> None:
+        info, output = prediction.model.info, prediction.plan.output
+        name = f"{self._made['source']} {output}"
+        if output == "probabilities":
+            classes = info.classes
+            if info.task == "instances":
+                classes = default_classes(3, ("background", "interior", "border"))
+            layers = add_probability_layers(
+                self._viewer,
+                prediction.result,
+                prediction.axes.index("C"),
+                classes,
+                name,
+                self._placement,
+            )
+        elif output == "instances":
+            layers = [self._viewer.add_labels(prediction.result, name=name, **self._placement)]
+        else:
+            layers = [
+                add_class_layer(
+                    self._viewer, prediction.result, info.classes, name, self._placement
+                )
+            ]
+        for layer in layers:
+            layer.metadata["napari_segzoo"] = {**self._made, "partial": True}
+        self._live.watch(layers)
+
+    def _on_end(self, outcome: str) -> None:
+        done, total = self.progress.value(), self.progress.maximum()
+        self.progress.hide()
+        self._set_running(False)
+        self._live.redraw()
+        layers = self._live.layers
+        if outcome == "done":
+            for layer in layers:
+                layer.metadata["napari_segzoo"]["partial"] = False
+            if layers:
+                seconds = time.perf_counter() - self._begin
+                self.status.say(f"Done: {total} tile(s) in {seconds:.1f} s.")
+            return
+        for layer in layers:
+            if done > 0:
+                layer.name = f"{layer.name} (partial)"
+            else:
+                self._viewer.layers.remove(layer)
+        if outcome == "cancelled":
+            kept = "; what is done is kept as a partial layer" if layers and done > 0 else ""
+            self.status.say(f"Cancelled after {max(done, 0)} tile(s){kept}.")
+
+    def _set_running(self, running: bool) -> None:
+        self.run_button.setEnabled(not running)
+        self.check_button.setEnabled(not running)
+        self.cancel_button.setEnabled(running)
+
+    def _on_model(self) -> None:
+        choice = self._shared.choice
+        if choice is None:
+            self.model.setText("<b>Model</b>: none yet; choose one in the Model dock")
+        elif choice.info is None:
+            self.model.setText(f"<b>Model</b>: {choice.title}, not trained yet")
+        else:
+            kind = "instances" if choice.info.task == "instances" else "labels"
+            self.model.setText(f"<b>Model</b>: {choice.title} ({choice.info.ndim}D)")
+            self.form.output.setCurrentIndex(self.form.output.findData(kind))
+
+    def _copy(self, write: Any) -> None:
+        layer, choice = self.form.image.layer, self._shared.choice
+        if layer is None or choice is None or choice.info is None:
+            self._complain("Choose a trained model and an image first.")
+            return
+        try:
+            options = self.form.options()
+        except SegzooError as error:
+            self._complain(str(error))
+            return
+        axes = self.form.axes.currentText()
+        files = RecipeFiles()
+        model, image = files.model(choice), files.layer(layer, axes)
+        target = f"{layer.name} {options.output}.tif"
+        self.status.say(files.copy(write(model, image, target, axes, options)))
+
+    def _complain(self, sentence: str) -> None:
+        self.status.complain(sentence)
+        show_error(sentence)
+
+
+def _work(
+    choice: Choice | None, image: Image, options: PredictOptions, only_plan: bool
+) -> Iterator[object]:
+    if "torch" not in sys.modules:
+        yield Note("Loading PyTorch…")
+    model = load_choice(choice)
+    prediction = prepare(model, image, options=options)
+    if only_plan:
+        yield prediction.plan
+        return
+    yield prediction
+    yield from prediction.run()

@@ -1,0 +1,94 @@
+"""The form of the Run dock."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QVBoxLayout, QWidget
+
+from ..inference import PredictOptions
+from .forms import LayerCombo, add_row, make_choice, make_collapsible, make_form
+from .layers import possible_axes
+
+if TYPE_CHECKING:
+    import napari
+
+OUTPUTS = (
+    ("Classes", "labels"),
+    ("Separate objects", "instances"),
+    ("Probabilities", "probabilities"),
+)
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+class RunForm(QWidget):
+    """Asks for an image, the kind of result, and how to run."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.image = LayerCombo(viewer, Image)
+        self.axes = make_choice(())
+        self.output = make_choice(OUTPUTS)
+        self.tile = QLineEdit()
+        self.tile.setPlaceholderText("auto")
+        self.overlap = QDoubleSpinBox()
+        self.overlap.setRange(-0.05, 0.95)
+        self.overlap.setSingleStep(0.05)
+        self.overlap.setValue(-0.05)
+        self.overlap.setSpecialValueText("auto")
+        self.blend = make_choice([(b, b) for b in ("gaussian", "exact")])
+        self.device = make_choice([(d, d) for d in DEVICES])
+        self.device.setEditable(True)
+        self.precision = make_choice([(p, p) for p in PRECISIONS])
+        self.mirror = QCheckBox("average over mirrored tiles")
+        self._lay_out()
+        self.image.layer_changed.connect(self._offer_axes)
+        self._offer_axes()
+
+    def options(self) -> PredictOptions:
+        """Return what the form asks for.
+
+        Raises
+        ------
+        InputError
+            If the tile is neither "auto" nor numbers.
+        """
+        tile: Any = self.tile.text().strip().lower() or "auto"
+        if re.fullmatch(r"\d+([\s,x×]+\d+)*", tile):
+            numbers = tuple(int(n) for n in re.findall(r"\d+", tile))
+            tile = numbers[0] if len(numbers) == 1 else numbers
+        return PredictOptions(
+            output=self.output.currentData(),
+            tile=tile,
+            overlap=None if self.overlap.value() < 0 else round(self.overlap.value(), 2),
+            blend=self.blend.currentData(),
+            device=self.device.currentText().strip(),
+            precision=self.precision.currentData(),
+            tta=self.mirror.isChecked(),
+        )
+
+    def _lay_out(self) -> None:
+        form = make_form()
+        add_row(form, "Image", self.image, "The layer to segment")
+        add_row(form, "Axes", self.axes, "T time, C channels, Z slices, Y rows, X columns")
+        add_row(form, "Result", self.output, "One layer of classes, of objects, or one per class")
+        options = make_form()
+        add_row(options, "Tile", self.tile, "Voxels a side, such as 256 or 32, 128, 128")
+        add_row(options, "Overlap", self.overlap, "Share of a tile that neighbours have in common")
+        add_row(options, "Blend", self.blend, "gaussian: smooth; exact: equal to one pass")
+        add_row(options, "Device", self.device, "auto takes a GPU if there is one")
+        add_row(options, "Precision", self.precision, "auto is float32 except on NVIDIA GPUs")
+        add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(form)
+        column.addWidget(make_collapsible("Options", options))
+
+    def _offer_axes(self) -> None:
+        self.axes.clear()
+        if self.image.layer is not None:
+            self.axes.addItems(possible_axes(self.image.layer))
+        self.axes.setEnabled(self.axes.count() > 1)

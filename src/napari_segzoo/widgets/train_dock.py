@@ -1,0 +1,242 @@
+"""The Train dock: a network learns from what the user draws."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from superqt import QToggleSwitch
+
+from ..errors import SegzooError
+from ..io import Image
+from ..training import Finished, Note, Scored, Snapshot, Started, StepDone, finetune
+from .class_table import ClassTable
+from .forms import StatusLine, make_button, make_dock_body, make_row
+from .layers import core_image, full_array
+from .pairs import PairList
+from .preview import Preview, visible_region
+from .shared_model import Choice, load_choice, shared_model, unwrap
+from .train_form import TrainForm, TrainSettings
+from .worker import Job
+
+if TYPE_CHECKING:
+    import napari
+    from numpy.typing import NDArray
+
+    from ..inference.region import Region
+    from ..model import SegmentationModel
+
+
+@dataclass(frozen=True)
+class PreviewDone:
+    """A region as the model sees it now."""
+
+    region: Region
+    labels: NDArray
+    model: SegmentationModel
+
+
+class TrainDock(QWidget):
+    """Trains the shared model on image and labels layers."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = unwrap(viewer)
+        self._shared = shared_model(self._viewer)
+        self._job = Job(self)
+        self._stop = threading.Event()
+        self._preview: Preview | None = None
+        self._visible: dict[int, Region | None] = {}
+        self._name = ""
+        self.pairs = PairList(self._viewer)
+        self.classes = ClassTable()
+        self.form = TrainForm(self._shared)
+        self.preview_switch = QToggleSwitch("Live preview of what is visible")
+        self.preview_switch.setChecked(True)
+        self.train_button = make_button("Train", "Learn from what is drawn", self.train)
+        self.stop_button = make_button("Stop", "Stop and keep the best model so far", self.stop)
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.progress.hide()
+        self.plot: Any = None
+        self._plot_place = QVBoxLayout()
+        self.status = StatusLine()
+        self._lay_out()
+        self._set_running(False)
+        self.pairs.changed.connect(self._watch_drawing)
+        self.form.changed.connect(self._watch_drawing)
+        self._job.yielded.connect(self._on_event)
+        self._job.failed.connect(self.status.complain)
+        self._job.ended.connect(self._on_end)
+        self._watch_drawing()
+
+    @property
+    def running(self) -> bool:
+        """Whether training goes on."""
+        return self._job.running
+
+    def train(self) -> None:
+        """Start training; annotations and the present model stay as they are until it succeeds."""
+        if self._job.running:
+            return None
+        pairs = self.pairs.pairs()
+        if any(image is None for image, _ in pairs):
+            return self._complain("There is no image layer; open an image first.")
+        if any(labels is None for _, labels in pairs):
+            return self._complain("There is no labels layer; press New labels layer and paint.")
+        axes = self.pairs.axes.currentText()
+        images = [core_image(image, axes) for image, _ in pairs]
+        labels = [full_array(layer) for _, layer in pairs]
+        settings = self.form.settings()
+        names = self.classes.class_names() if settings.task == "semantic" else []
+        self._name = pairs[0][0].name
+        self._stop.clear()
+        self._start_preview(pairs[-1][0], axes)
+        self._show_plot()
+        self.progress.setValue(0)
+        self.progress.show()
+        self._set_running(True)
+        run = TrainRun(images, labels, settings, names, self._stop.is_set, self._visible)
+        self._job.start(run, f"Training on {self._name}")
+        return None
+
+    def stop(self) -> None:
+        """End the training after the step in hand and keep the best model so far."""
+        self.status.say("Stopping…")
+        self._stop.set()
+
+    def _lay_out(self) -> None:
+        column = make_dock_body(self)
+        column.addWidget(self.pairs)
+        column.addWidget(self.classes)
+        column.addWidget(self.form)
+        column.addWidget(self.preview_switch)
+        column.addLayout(make_row(self.train_button, self.stop_button))
+        column.addWidget(self.progress)
+        column.addLayout(self._plot_place)
+        column.addWidget(self.status)
+
+    def _watch_drawing(self) -> None:
+        layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
+        self.classes.watch(layers, self.form.labelling())
+
+    def _start_preview(self, image: Any, axes: str) -> None:
+        self._previewed = (image, axes)
+        if self._preview is not None:
+            self._preview.remove()
+        self._preview = Preview(self._viewer, image, axes)
+        self._look()
+
+    def _look(self) -> None:
+        """Note what is visible, for the worker to read."""
+        image, axes = self._previewed
+        wanted = self.preview_switch.isChecked() and image in self._viewer.layers
+        for ndim in (2, 3):
+            self._visible[ndim] = None
+            if wanted and (ndim == 2 or "Z" in axes):
+                self._visible[ndim] = visible_region(self._viewer, image, axes, ndim)
+
+    def _show_plot(self) -> None:
+        if self.plot is None:
+            from .loss_plot import LossPlot
+
+            self.plot = LossPlot(self._viewer.theme)
+            self._plot_place.addWidget(self.plot)
+        self.plot.clear()
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, Started):
+            self.status.say(f"Training {event.parameters:,} parameters on {event.device}…")
+        elif isinstance(event, StepDone):
+            self.plot.add(event.loss)
+            self._look()
+            self.progress.setValue(round(1000 * event.progress))
+            self._job.show_progress(round(100 * event.progress), 100)
+            self.status.say(f"Step {event.step}: loss {event.loss:.3f}, {event.seconds:.0f} s.")
+        elif isinstance(event, Scored):
+            self.status.say(f"Step {event.step}: Dice {event.mean_dice:.3f} on validation images.")
+        elif isinstance(event, PreviewDone):
+            self._preview.show(event.region, event.labels, event.model.info.classes)
+        elif isinstance(event, Note):
+            self.status.say(event.message)
+        elif isinstance(event, Finished):
+            self._finish(event)
+
+    def _finish(self, event: Finished) -> None:
+        model = event.model.with_info(name=self._name)
+        title = f"{self._name} (trained just now)"
+        self._shared.choose(Choice(title, model.info.architecture, model.info, model=model))
+        self.status.say(
+            f"Done: {event.steps} steps in {event.seconds:.0f} s, loss {event.loss:.3f}. "
+            "Use the new model in the Run dock, save it in the Model dock."
+        )
+
+    def _on_end(self, outcome: str) -> None:
+        self.progress.hide()
+        self._set_running(False)
+        if outcome == "cancelled":
+            self.status.say("Cancelled; the model is as it was.")
+
+    def _set_running(self, running: bool) -> None:
+        self.train_button.setEnabled(not running)
+        self.stop_button.setEnabled(running)
+
+    def _complain(self, sentence: str) -> None:
+        self.status.complain(sentence)
+        show_error(sentence)
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """The work of one training, called in the worker."""
+
+    images: list[Image]
+    labels: list[Any]
+    settings: TrainSettings
+    class_names: list[str]
+    stop: Callable[[], bool]
+    visible: Mapping[int, Region | None]
+
+    def __call__(self) -> Iterator[object]:
+        if "torch" not in sys.modules:
+            yield Note("Loading PyTorch…")
+            import torch  # noqa: F401  so that loading does not count as training time
+        s = self.settings
+        base = load_choice(s.start) if s.start is not None else None
+        for event in finetune(
+            self.images,
+            self.labels,
+            base=base,
+            task=s.task,
+            unlabeled=s.unlabeled,
+            budget=s.budget,
+            steps=s.steps,
+            seed=s.seed,
+            device=s.device,
+            ndim=s.ndim,
+            architecture=s.architecture,
+            class_names=self.class_names,
+            stop=self.stop,
+        ):
+            if isinstance(event, Snapshot | Finished):
+                yield from self._preview(event.model)
+            yield event
+
+    def _preview(self, model: SegmentationModel) -> Iterator[PreviewDone | Note]:
+        from ..inference.region import predict_region
+
+        image = self.images[-1]
+        region = self.visible.get(model.info.ndim)
+        if region is None:
+            return
+        try:
+            labels = predict_region(model, image.data, image.axes, region, self.settings.device)
+        except (SegzooError, RuntimeError) as error:
+            yield Note(f"The preview is left out: {error}")
+            return
+        yield PreviewDone(region, labels, model)

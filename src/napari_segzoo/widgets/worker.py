@@ -1,0 +1,197 @@
+"""Long work outside the GUI thread, one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import notification_manager, show_error
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
+from superqt.utils import GeneratorWorker
+
+from ..errors import RunError, SegzooError
+from .torch_import import make_torch_safe
+
+CLOSING_TIMEOUT = 60.0
+"""Seconds that a closing viewer waits for a run to reach its next event."""
+
+Work = Callable[[], Iterable[Any]]
+
+
+class _Worker(GeneratorWorker):
+    """A worker that closes its generator in its own thread, whatever ends it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._closed = threading.Event()
+
+    def work(self) -> Any:
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
+            self._closed.set()
+
+    def ask_to_quit(self) -> None:
+        """Stop at the next event."""
+        super().quit()
+
+    def quit(self) -> None:
+        """Stop at the next event and wait for it: napari calls this when a window closes."""
+        super().quit()
+        if self.is_running:
+            self._closed.wait(CLOSING_TIMEOUT)
+
+
+def _guarded(make: Work) -> Generator[Any, None, None]:
+    """Yield from `make()`; the worker would swallow a RuntimeError, so it becomes a RunError."""
+    make_torch_safe()
+    try:
+        yield from make()
+    except RuntimeError as error:
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(f"The run failed: {first_line}") from error
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call has come."""
+
+    done: int
+    total: int
+
+
+class _Cancelled(Exception):
+    pass
+
+
+def follow(call: Callable[[Callable[[int, int], None]], Any]) -> Generator[Any, None, None]:
+    """Make a generator of a function that reports its progress by a callback.
+
+    Parameters
+    ----------
+    call : callable
+        Takes a callback ``progress(done, total)``; what that raises ends the call.
+
+    Yields
+    ------
+    Progress, and at last what `call` returned
+    """
+    reports: SimpleQueue[Progress | None] = SimpleQueue()
+    closed = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if closed.is_set():
+            raise _Cancelled
+        reports.put(Progress(done, total))
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call, progress)
+        future.add_done_callback(lambda _: reports.put(None))
+        try:
+            while (report := reports.get()) is not None:
+                yield report
+        finally:
+            closed.set()
+    yield future.result()
+
+
+class Job(QObject):
+    """Runs one generator at a time in a worker thread, on behalf of a dock.
+
+    It stops when the viewer closes, which waits for it, or when its owner is destroyed.
+
+    Parameters
+    ----------
+    owner : QWidget
+        The dock.
+
+    Signals
+    -------
+    yielded(object)
+        Each value the generator yields.
+    failed(str)
+        One sentence, before `ended`.
+    ended(str)
+        "done", "cancelled" or "failed"; always the last.
+    """
+
+    yielded = Signal(object)
+    failed = Signal(str)
+    ended = Signal(str)
+
+    def __init__(self, owner: QWidget) -> None:
+        super().__init__(owner)
+        self._worker: _Worker | None = None
+        self._outcome = "done"
+
+    @property
+    def running(self) -> bool:
+        """Whether a run has started and has not ended."""
+        return self._worker is not None
+
+    def start(self, make: Work, description: str, *, quiet: bool = False) -> None:
+        """Call `make` in a worker thread and iterate over what it returns.
+
+        Unless `quiet`, napari's activity dock shows the description and the progress.
+        """
+        if self.running:
+            return
+        self._outcome = "done"
+        worker = create_worker(
+            _guarded,
+            make,
+            _worker_class=_Worker,
+            _start_thread=False,
+            _ignore_errors=True,
+            _progress=None if quiet else {"total": 0, "desc": description},
+        )
+        self._worker = worker
+        worker.yielded.connect(self.yielded)
+        worker.errored.connect(self._on_error)
+        worker.aborted.connect(self._on_abort)
+        worker.warned.connect(_log_warning)
+        worker.finished.connect(self._on_finished)
+        self.destroyed.connect(worker.ask_to_quit)
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop at the next event, without waiting for it."""
+        if self._worker is not None:
+            self._worker.ask_to_quit()
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show progress in napari's activity dock as well."""
+        if self._worker is not None:
+            bar = self._worker.pbar
+            bar.total = total
+            bar.update(done - bar.n)
+
+    def _on_error(self, error: Exception) -> None:
+        self._outcome = "failed"
+        if isinstance(error, SegzooError):
+            sentence = str(error)
+            show_error(sentence)
+        else:
+            sentence = f"The run failed unexpectedly ({type(error).__name__}: {error})."
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+        self.failed.emit(sentence)
+
+    def _on_abort(self) -> None:
+        self._outcome = "cancelled"
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self.ended.emit(self._outcome)
+
+
+def _log_warning(warning: tuple[Any, ...]) -> None:
+    message, category = warning[:2]
+    logging.getLogger("napari_segzoo").warning("%s: %s", category.__name__, message)
