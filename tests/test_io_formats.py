@@ -213,6 +213,18 @@ def test_tiff_with_several_series(tmp_path):
         open_image(tmp_path / "a.tif", series=2)
 
 
+def test_tiff_axes_of_length_one_are_there_when_asked_for(tmp_path):
+    values = numbers("TZYX", T=1, Z=1)
+    path = save_image(tmp_path / "a.tif", values, "TZYX", scale=(1, 7, 2, 2))
+    assert_same(open_image(path), values[0, 0], "YX")
+    assert_same(open_image(path, axes="TZYX"), values, "TZYX")
+    assert open_image(path, axes="ZYX").voxel_size == (7, 2, 2)
+    np.testing.assert_array_equal(open_image(path, axes="ZYX").data[0, 3:5], values[0, 0, 3:5])
+    tifffile.imwrite(tmp_path / "b.tif", values[0, 0], metadata=None)
+    with pytest.raises(InputError, match="needs 2 letters"):
+        open_image(tmp_path / "b.tif", axes="ZYX")
+
+
 def test_axes_that_nothing_tells_stay_open_until_given(tmp_path):
     values = numbers("ZYX")
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", metadata=None)

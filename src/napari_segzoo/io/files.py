@@ -56,13 +56,13 @@ def open_image(
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no file or folder {path}.")
-    image = _open(path, series, labels)
+    image = _open(path, axes, series, labels)
     if axes:
         return image.with_axes(axes)
     return image.with_axes("YX") if not image.axes and image.data.ndim == 2 else image
 
 
-def _open(path: Path, series: int, labels: bool) -> Image:
+def _open(path: Path, axes: str | None, series: int, labels: bool) -> Image:
     if path.is_dir():
         if not is_zarr(path):
             raise InputError(f"{path} is a folder, but no Zarr; open the images in it one by one.")
@@ -75,7 +75,7 @@ def _open(path: Path, series: int, labels: bool) -> Image:
     if ending in TIFF:
         from .tiff import open_tiff
 
-        return open_tiff(path, series)
+        return open_tiff(path, series, axes)
     if ending in NIFTI:
         from .nifti import open_nifti
 

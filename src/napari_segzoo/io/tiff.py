@@ -21,10 +21,11 @@ BEST_RATIO = 100_000
 """Header and file disagree if decompression would have to gain more than this factor."""
 
 
-def open_tiff(path: Path, series: int = 0) -> Image:
+def open_tiff(path: Path, series: int = 0, axes: str | None = None) -> Image:
     """Open one image series of a TIFF file; of a pyramid, the finest level.
 
     Contiguous pixels are mapped into memory, others are decoded strip by strip or tile by tile.
+    Axes of length 1 are left out, unless `axes` asks for them.
 
     Raises
     ------
@@ -43,15 +44,35 @@ def open_tiff(path: Path, series: int = 0) -> Image:
             if series >= len(file.series):
                 raise InputError(f"{path} holds {len(file.series)} image series, not {series + 1}.")
             found = file.series[series]
-            axes = _letters(found.axes)
-            scale, unit = _scale(file, found, axes, series)
+            letters = _letters(found.axes)
+            single = set(found.get_axes(squeeze=False)) & set(LETTERS) - set(letters)
+            steps, unit = _steps(file, found, series)
             data, levels = _levels(path, found)
         except BaseException:
             file.close()
             raise
         if isinstance(data, np.ndarray):
             file.close()
-    return Image(data, axes, scale, unit, str(path), levels)
+    wanted = (axes or "").upper()
+    if (
+        letters
+        and set(wanted) & single
+        and "".join(a for a in wanted if a not in single) == letters
+    ):
+        data, levels, letters = _with_single(data, letters, wanted), (), wanted
+    scale = tuple(steps.get(a, 1.0) for a in letters or " " * len(data.shape))
+    return Image(data, letters, scale, unit, str(path), levels)
+
+
+def _with_single(data: Any, axes: str, wanted: str) -> LazyArray:
+    """Put axes of length 1 into an array with `axes`, so that they become `wanted`."""
+    length = dict(zip(axes, data.shape, strict=True))
+
+    def read(region: Region) -> NDArray[Any]:
+        kept = tuple(r for a, r in zip(wanted, region, strict=True) if a in axes)
+        return np.asarray(data[kept]).reshape([r.stop - r.start for r in region])
+
+    return LazyArray(tuple(length.get(a, 1) for a in wanted), data.dtype, read)
 
 
 def _levels(path: Path, series: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -132,15 +153,11 @@ def _letters(axes: str) -> str:
     return ours if known else ""
 
 
-def _scale(file: Any, series: Any, axes: str, index: int) -> tuple[tuple[float, ...], str]:
-    """Read step sizes and their unit from OME or ImageJ metadata."""
+def _steps(file: Any, series: Any, index: int) -> tuple[dict[str, float], str]:
+    """Read the step along each axis, where it is known, and the unit of length."""
     if series.kind == "ome" and file.ome_metadata:
-        steps, unit = _ome_steps(file.ome_metadata, index)
-    elif file.is_imagej:
-        steps, unit = _imagej_steps(file)
-    else:
-        steps, unit = {}, PIXEL
-    return tuple(steps.get(a, 1.0) for a in axes or " " * len(series.shape)), unit
+        return _ome_steps(file.ome_metadata, index)
+    return _imagej_steps(file) if file.is_imagej else ({}, PIXEL)
 
 
 def _ome_steps(xml: str, index: int) -> tuple[dict[str, float], str]:
