@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .io import written_whole
+from .io.blocks import check_free
 from .preprocess import Normalization
 from .zoo import create_model
 
@@ -157,7 +158,7 @@ class SegmentationModel:
         """
         from safetensors.torch import save_file
 
-        path = Path(path)
+        path = check_model_target(path, overwrite=overwrite)
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.network.state_dict().items()}
         metadata = {
             "format": FORMAT,
@@ -189,6 +190,22 @@ class SegmentationModel:
             raise InputError(f"{path} does not hold the weights its header announces.") from error
         model.network.eval()
         return model
+
+
+def check_model_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Return the path of a model to be written.
+
+    Raises
+    ------
+    InputError
+        If it has another ending than ``.safetensors``, exists and `overwrite` is not set, or
+        its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"A model file must end in .safetensors, which {path} does not.")
+    check_free(path, overwrite=overwrite)
+    return path
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:

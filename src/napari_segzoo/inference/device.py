@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,3 +100,15 @@ def _available_memory() -> int:
             if most.isdigit():
                 limits.append(int(most) - int(Path(used).read_text()))
     return max(min(limits), 64 << 20)
+
+
+def peak_memory() -> int:
+    """Return the most bytes of main memory that this process has held so far."""
+    import psutil
+
+    try:
+        import resource
+    except ImportError:
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024

@@ -110,7 +110,8 @@ class Plan:
         return (
             f"{self.device} {self.precision}; {self.tiles} tile(s) of {tile} "
             f"{self.layout.model_axes}, overlap {overlap}, {self.tiling.blend} blend; "
-            f"up to {self.memory / 2**20:.0f} MiB; axes {self.layout.axes} → {self.output} at the scale of the image"
+            f"up to {self.memory / 2**20:.0f} MiB; "
+            f"axes {self.layout.axes} → {self.output} at the scale of the image"
         )
 
 

@@ -47,14 +47,13 @@ def _fit(old: Tensor, fresh: Tensor, old_channels: int, new_channels: int) -> Te
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights and running statistics.
+    """Moving average of a network's weights and running statistics over its latest updates.
 
-    The decay grows from 0 to `decay` so that early averages follow quickly
-    (Tarvainen & Valpola 2017, NeurIPS).
+    After t updates the average reaches back over about t / 9 of them: polynomial-decay
+    averaging (Shamir & Zhang 2013, ICML), which needs no knowledge of how long training is.
     """
 
-    def __init__(self, network: torch.nn.Module, decay: float) -> None:
-        self._decay = decay
+    def __init__(self, network: torch.nn.Module) -> None:
         self._updates = 0
         self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
@@ -62,7 +61,7 @@ class WeightAverage:
     def update(self, network: torch.nn.Module) -> None:
         """Take one step towards the weights of `network`."""
         self._updates += 1
-        decay = min(self._decay, self._updates / (self._updates + 9))
+        decay = self._updates / (self._updates + 9)
         for name, value in network.state_dict().items():
             if value.dtype.is_floating_point:
                 self.state[name].lerp_(value.detach(), 1 - decay)

@@ -127,12 +127,11 @@ def _place(
     middle = centre + rng.uniform(-1, 1, len(patch)) * patch / 3
     low, high = (patch - 1) / 2, size - 1 - (patch - 1) / 2
     inside = np.clip(middle, low, np.maximum(low, high))
-    placed: np.ndarray = np.where(low <= high, inside, (size - 1) / 2)
-    return placed
+    return np.asarray(np.where(low <= high, inside, (size - 1) / 2))
 
 
 def _random_matrix(ndim: int, a: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    matrix = np.eye(ndim) * np.exp(rng.uniform(-1, 1) * np.log(a.scale))
+    matrix: np.ndarray = np.eye(ndim) * np.exp(rng.uniform(-1, 1) * np.log(a.scale))
     if a.turn:
         angle = rng.uniform(0, 2 * pi)
         turn = np.eye(ndim)

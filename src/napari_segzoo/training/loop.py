@@ -37,8 +37,6 @@ class FinetuneOptions:
     learning_rate : float
         Highest rate of AdamW; it rises linearly over the first 5% and then falls with
         the power 0.9 of what is left.
-    average : float
-        Decay of the moving average of the weights.
     """
 
     task: str = "semantic"
@@ -49,7 +47,6 @@ class FinetuneOptions:
     device: str = "auto"
     batch: int = 4
     learning_rate: float = 3e-3
-    average: float = 0.98
 
     def __post_init__(self) -> None:
         Labelling(self.task, self.unlabeled)
@@ -135,7 +132,7 @@ class _Trainer:
         planes = torch.channels_last if job.info.ndim == 2 else torch.channels_last_3d
         self.layout = torch.contiguous_format if device.type == "mps" else planes
         self.network = model.network.to(device).to(memory_format=self.layout).train()
-        self.average = WeightAverage(self.network, job.options.average)
+        self.average = WeightAverage(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
         )

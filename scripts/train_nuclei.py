@@ -1,0 +1,103 @@
+"""Train the bundled model `nuclei` on the Data Science Bowl 2018 nuclei (BBBC038v1, CC0).
+
+usage: train_nuclei.py DATA OUT [--seconds 3600] [--seed 0]
+
+DATA holds index.csv (name, modality, split), train/images, train/labels, val/images and
+val/labels, with label images of object numbers. Scores on val are printed and written
+into the model's provenance.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+import napari_segzoo as segzoo
+from napari_segzoo.training import Finished, StepDone
+
+REPEATS = {"fluorescence": 1, "histology_purple": 3, "brightfield_gray": 10}
+"""How often the images of a rare modality are counted, so that it is seen."""
+
+
+def pairs(data, split):
+    for row in csv.DictReader((data / "index.csv").open()):
+        if row["split"] == split:
+            image = segzoo.open_image(data / split / "images" / f"{row['name']}.png")
+            labels = segzoo.open_image(data / split / "labels" / f"{row['name']}.tif", labels=True)
+            yield row["modality"], image, np.asarray(labels.data[:])
+
+
+def train(data, seconds, seed):
+    images, labels = [], []
+    for modality, image, ids in pairs(data, "train"):
+        if ids.any():
+            images += [image] * REPEATS[modality]
+            labels += [ids] * REPEATS[modality]
+    for event in segzoo.finetune(
+        images,
+        labels,
+        task="instances",
+        budget=seconds,
+        seed=seed,
+        class_names=("background", "nucleus"),
+        architecture_options={"widths": (16, 32, 64, 128, 256), "residual": True},
+        batch=6,
+    ):
+        if isinstance(event, StepDone) and event.step % 50 == 0:
+            print(f"{event.seconds:.0f} s, step {event.step}, loss {event.loss:.3f}", flush=True)
+        if isinstance(event, Finished):
+            return event.model
+    raise RuntimeError("training ended without a model")
+
+
+def score(model, data):
+    """Return per modality the mean Dice over images and AP at IoU 0.5 pooled over images."""
+    dice, matched, objects = defaultdict(list), defaultdict(int), defaultdict(int)
+    for modality, image, ids in pairs(data, "val"):
+        predicted = segzoo.predict(model, image, output="instances")
+        report = segzoo.evaluate(ids > 0, predicted > 0, surfaces=False)
+        dice[modality].append(report["dice"]["1"])
+        found = segzoo.evaluate(ids, predicted, task="instances")
+        both = found["n_reference"] + found["n_prediction"]
+        hits = round(found["f1"]["0.5"] * both / 2) if both else 0
+        matched[modality] += hits
+        objects[modality] += both - hits
+    return {
+        modality: {
+            "images": len(values),
+            "mean_dice": round(float(np.nanmean(values)), 4),
+            "ap50_pooled": round(matched[modality] / max(objects[modality], 1), 4),
+        }
+        for modality, values in dice.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    model = train(arguments.data, arguments.seconds, arguments.seed)
+    model = model.with_info(
+        name="nuclei",
+        description="Nuclei in fluorescence, H&E histology and brightfield images, 2D",
+        licence="CC0-1.0",
+        voxel_size=None,
+    )
+    scores = score(model, arguments.data)
+    provenance = dict(model.info.provenance)
+    provenance |= {"data": "BBBC038v1 (Caicedo et al. 2019, Nat Methods 16:1247), CC0"}
+    model = model.with_info(provenance=provenance | {"validation": scores})
+    model.save(arguments.out, overwrite=True)
+    for modality, values in scores.items():
+        print(modality, values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""`finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, parse_option, print_json, progress_bar, say
+
+
+@app.command()
+def finetune(
+    out: Annotated[Path, typer.Argument(help="Model file to write, *.safetensors.")],
+    image: Annotated[list[Path], typer.Option("--image", help="Training image; repeat for more.")],
+    labels: Annotated[
+        list[Path], typer.Option("--labels", help="Its drawn labels, in the same order.")
+    ],
+    base: Annotated[str, typer.Option(help="Model to start from: bundled name or file.")] = "",
+    task: Annotated[str, typer.Option(help="semantic or instances.")] = "semantic",
+    unlabeled: Annotated[
+        str, typer.Option(help="What label 0 means: ignore or background.")
+    ] = "ignore",
+    budget: Annotated[float | None, typer.Option(help="Seconds; 60 if no steps are given.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, instead of seconds.")] = None,
+    architecture: Annotated[str, typer.Option(help="Network to train from scratch.")] = "unet",
+    option: Annotated[
+        list[str], typer.Option("--option", help="key=value of the network; repeat for more.")
+    ] = [],  # noqa: B006
+    ndim: Annotated[int | None, typer.Option(help="2 or 3 spatial dimensions.")] = None,
+    axes: Annotated[str, typer.Option(help="Axes of the images, such as ZYX or YXC.")] = "",
+    val_image: Annotated[
+        list[Path], typer.Option("--val-image", help="Image to choose the best model on.")
+    ] = [],  # noqa: B006
+    val_labels: Annotated[list[Path], typer.Option("--val-labels", help="Its labels.")] = [],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="Same seed and steps, same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing model file.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train a network on drawn labels: 0 not drawn, 1 background, 2, 3, ... the classes."""
+    from ..model import check_model_target
+    from ..training import Finished, Note, Scored, StepDone
+    from ..training import finetune as train
+
+    check_model_target(out, overwrite=overwrite)
+    events = train(
+        image,
+        labels,
+        base=base or None,
+        task=task,
+        unlabeled=unlabeled,
+        budget=budget,
+        steps=steps,
+        validation=(val_image, val_labels) if val_image or val_labels else None,
+        seed=seed,
+        device=device,
+        axes=axes or None,
+        ndim=ndim,
+        architecture=architecture,
+        architecture_options=dict(parse_option(o) for o in option),
+    )
+    with progress_bar(100, "%") as bar:
+        for event in events:
+            if isinstance(event, StepDone):
+                bar.set_postfix_str(f"step {event.step}, loss {event.loss:.3f}", refresh=False)
+                bar.update(100 * event.progress - bar.n)
+            elif isinstance(event, Scored):
+                say(f"step {event.step}: Dice on the validation images {event.mean_dice:.3f}")
+            elif isinstance(event, Note):
+                say(event.message)
+            elif isinstance(event, Finished):
+                finished = event
+    finished.model.save(out, overwrite=overwrite)
+    say(f"Model written to {out}: {finished.steps} steps in {finished.seconds:.0f} s.")
+    if json:
+        print_json(
+            {
+                "output": str(out),
+                "steps": finished.steps,
+                "seconds": round(finished.seconds, 3),
+                "loss": finished.loss,
+                "validation": finished.validation,
+                "labelled_voxels": finished.labelled_voxels,
+                "device": finished.device,
+            }
+        )

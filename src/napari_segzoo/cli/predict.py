@@ -1,0 +1,91 @@
+"""`predict`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .app import app, parse_numbers, print_json, progress_bar, say
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A bundled model or a model file.")],
+    input: Annotated[Path, typer.Argument(help="Image, .zarr, or folder of images.")],
+    output: Annotated[Path, typer.Argument(help="File to write; a folder for a folder.")],
+    kind: Annotated[
+        str, typer.Option("--output", help="labels, instances or probabilities.")
+    ] = "labels",
+    axes: Annotated[str, typer.Option(help="Axes of the image, such as ZYX or YXC.")] = "",
+    tile: Annotated[str, typer.Option(help="auto, or N, or N,N, or N,N,N voxels.")] = "auto",
+    overlap: Annotated[
+        float | None, typer.Option(help="Share of a tile that neighbours share, 0 to 1.")
+    ] = None,
+    blend: Annotated[str, typer.Option(help="gaussian or exact.")] = "gaussian",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto or torch.")] = "auto",
+    tta: Annotated[bool, typer.Option("--tta", help="Average over mirrored tiles.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing output.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Segment an image, or all images of a folder, of any size."""
+    from ..inference import PredictOptions
+    from ..inference.files import prepare_file
+    from ..inference.folder import pair_files
+    from ..io import is_zarr, open_image
+    from ..model import load_model
+
+    sizes: Any = tile if tile == "auto" else [int(n) for n in parse_numbers(tile, "--tile")]
+    if sizes != "auto" and len(sizes) == 1:
+        (sizes,) = sizes
+    options = PredictOptions(kind, sizes, overlap, blend, device, precision, engine, tta)
+    loaded = load_model(model)
+    pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
+    records = []
+    for source, target in pairs:
+        image = open_image(source, axes=axes or None)
+        run = prepare_file(
+            loaded, image, target, options=options, overwrite=overwrite, resume=resume
+        )
+        say(f"{source}: {run.prediction.plan.summary()}")
+        records.append(_run(run))
+    folder = input.is_dir() and not is_zarr(input)
+    if json:
+        print_json({"output": str(output), "images": records} if folder else records[0])
+
+
+def _run(run: Any) -> dict[str, Any]:
+    from ..inference import TileDone
+    from ..inference.device import peak_memory
+
+    started = time.monotonic()
+    with progress_bar(run.prediction.plan.tiles, "tiles") as bar:
+        for event in run.run():
+            if isinstance(event, TileDone):
+                bar.total = event.total
+                bar.update(event.done - bar.n)
+            else:
+                say(event.message)
+    plan = run.prediction.plan
+    return {
+        "output": str(run.path),
+        "shape": list(run.prediction.result.shape),
+        "axes": run.prediction.axes,
+        "seconds": round(time.monotonic() - started, 3),
+        "tiles": plan.tiles,
+        "tile": list(plan.tiling.window_shape),
+        "overlap": list(plan.tiling.overlap),
+        "device": plan.device,
+        "precision": plan.precision,
+        "engine": plan.engine,
+        "peak_memory_bytes": peak_memory(),
+    }
