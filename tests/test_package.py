@@ -25,7 +25,8 @@ LAYERS = [
     {"zoo"},
     {"axes", "io", "model", "preprocess", "synthetic"},
     {"inference", "metrics", "postprocess", "recipes", "training"},
-    {"cli", "sample_data", "widgets"},
+    {"demo", "sample_data"},
+    {"cli", "widgets"},
 ]
 LIST_CONTRIBUTIONS = """
 from npe2 import PluginManager
