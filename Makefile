@@ -32,7 +32,7 @@ lint: $(VENV)/.lint ## formatting, lint and types
 	$(BIN)/mypy
 
 docs: $(VENV)/.docs ## the documentation, into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
