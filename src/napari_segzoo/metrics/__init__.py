@@ -1,8 +1,31 @@
 """Scores of segmentations: overlap, surfaces, objects, probabilities; one pair or folders."""
 
+from .batch import BatchReport, evaluate_folder, flatten
 from .centreline import cl_dice
 from .definitions import DEFINITIONS
+from .overlay import LEGENDS, LegendEntry, error_overlay
 from .report import Report
 from .scoring import evaluate, per_slice
+from .soft import SoftScores, soft_scores
+from .statistics import Comparison, Summary, bootstrap_interval, compare, summarize
 
-__all__ = ["DEFINITIONS", "Report", "cl_dice", "evaluate", "per_slice"]
+__all__ = [
+    "DEFINITIONS",
+    "LEGENDS",
+    "BatchReport",
+    "Comparison",
+    "LegendEntry",
+    "Report",
+    "SoftScores",
+    "Summary",
+    "bootstrap_interval",
+    "cl_dice",
+    "compare",
+    "error_overlay",
+    "evaluate",
+    "evaluate_folder",
+    "flatten",
+    "per_slice",
+    "soft_scores",
+    "summarize",
+]

@@ -17,6 +17,11 @@ def surface_kernels() -> ModuleType | None:
     return _compiled("surface_kernels")
 
 
+def far_kernels() -> ModuleType | None:
+    """Return the compiled search for far surfaces, or None if Numba is missing."""
+    return _compiled("far_kernels")
+
+
 @cache
 def _compiled(name: str) -> ModuleType | None:
     try:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from .contingency import Contingency
 
@@ -95,6 +93,9 @@ def match(found: Objects, threshold: float = 0.5, most_pairs: bool = True) -> In
     )
     if not rivals.any():
         return chosen
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     shape = (len(found.reference), len(found.prediction))
     graph = coo_array((np.ones(len(chosen)), (row, column + shape[0])), (sum(shape), sum(shape)))
     _, group = connected_components(graph, directed=False)
@@ -114,6 +115,9 @@ def _assign(row: Ints, column: Ints, gain: NDArray[np.float64]) -> Ints:
     Every row also gets a column of its own without gain, so that it may stay alone; all
     weights are shifted by 1 because the solver takes a weight of 0 for no edge.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     rows, r = np.unique(row, return_inverse=True)
     columns, c = np.unique(column, return_inverse=True)
     alone = np.arange(len(rows))

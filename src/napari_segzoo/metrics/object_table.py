@@ -17,10 +17,11 @@ from .instances import (
     overlap_scores,
     split_objects,
 )
+from .nearest import nearest
 from .overlap import mean
 from .report import Row
 from .scan import Scan
-from .surface import Border, nearest
+from .surface import Border
 
 
 def object_scores(

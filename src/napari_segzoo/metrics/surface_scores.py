@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .surface import Border, nearest
+from .nearest import nearest
+from .surface import Border
 
+ROUNDING = 1e-9
 SURFACE_SCORES = ("hd", "hd95", "hd95_pooled", "assd", "masd", "nsd")
 
 
@@ -80,7 +82,7 @@ def surface_scores(
         hd95_pooled=percentiles[2],
         assd=float(both.mean()),
         masd=float((there.mean() + back.mean()) / 2),
-        nsd=float(np.count_nonzero(both <= tolerance) / len(both)),
+        nsd=float(np.count_nonzero(both <= tolerance * (1 + ROUNDING)) / len(both)),
         farthest=farthest,
     )
 

@@ -1,0 +1,217 @@
+"""Score folders of predictions against a folder of references."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..io import list_images, open_image
+from .report import Report
+from .scoring import Tolerance, evaluate
+from .statistics import Comparison, Summary, compare, summarize
+
+ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".nii.gz")
+Folder = str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """Scores of predictions on many images.
+
+    Parameters
+    ----------
+    images : tuple of str
+        Names the images were paired by, in order.
+    reports : dict of str to list of Report
+        From the name of a prediction to its reports, in the order of `images`.
+    unpaired : tuple of str
+        Predicted images without a reference; they were not scored.
+    """
+
+    images: tuple[str, ...]
+    reports: dict[str, list[Report]]
+    unpaired: tuple[str, ...]
+
+    @cached_property
+    def _numbers(self) -> dict[str, list[dict[str, float]]]:
+        return {name: [flatten(r) for r in reports] for name, reports in self.reports.items()}
+
+    def metrics(self) -> list[str]:
+        """Return the names of all scores, such as "mean_dice" and "dice 1"."""
+        names: dict[str, None] = {}
+        for tables in self._numbers.values():
+            for table in tables:
+                names.update(dict.fromkeys(table))
+        return list(names)
+
+    def values(self, metric: str) -> dict[str, list[float]]:
+        """Return one score per image for each prediction; nan where a report has none."""
+        return {
+            name: [table.get(metric, float("nan")) for table in tables]
+            for name, tables in self._numbers.items()
+        }
+
+    def overall(self, metric: str) -> dict[str, Summary]:
+        """Summarise one score over the images for each prediction."""
+        return {name: summarize(values) for name, values in self.values(metric).items()}
+
+    def comparisons(self, metric: str) -> list[Comparison]:
+        """Compare every two predictions by one score, image by image."""
+        return compare(dict(self.values(metric)))
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """Return one table, and write it to `path` if given.
+
+        A column per score, and rows of three kinds: "image", one per prediction and image;
+        "overall", with "images" (scored), "mean", "median", "low" and "high" (95% bootstrap
+        interval of the mean); "comparison" of two predictions, with "images", "difference"
+        (mean of the first minus the second), "low", "high", "p" (Wilcoxon) and "p_holm".
+        """
+        metrics = self.metrics()
+        columns = {metric: self.values(metric) for metric in metrics}
+        lines: list[list[Any]] = [["kind", "prediction", "row", *metrics]]
+        for name in self.reports:
+            for k, image in enumerate(self.images):
+                lines.append(["image", name, image, *(columns[m][name][k] for m in metrics)])
+        for name in self.reports:
+            summaries = [asdict(summarize(columns[m][name])) for m in metrics]
+            lines += [
+                ["overall", name, row, *(s[row] for s in summaries)]
+                for row in ("images", "mean", "median", "low", "high")
+            ]
+        compared = [[asdict(c) for c in compare(dict(columns[m]))] for m in metrics]
+        for pair in zip(*compared, strict=True):
+            name = f"{pair[0]['first']} - {pair[0]['second']}"
+            lines += [
+                ["comparison", name, row, *(c[row] for c in pair)]
+                for row in ("images", "difference", "low", "high", "p", "p_holm")
+            ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        if path is not None:
+            Path(path).write_text(text.getvalue(), encoding="utf-8")
+        return text.getvalue()
+
+
+def flatten(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return all numbers of a report; those of a class or threshold as "name key"."""
+    numbers: dict[str, float] = {}
+    for name, value in report.items():
+        if isinstance(value, int | float):
+            numbers[name] = float(value)
+        elif isinstance(value, dict) and name != "per_slice":
+            numbers.update({f"{name} {key}": float(v) for key, v in value.items()})
+    return numbers
+
+
+def evaluate_folder(
+    reference: Folder,
+    predictions: Folder | Sequence[Folder] | Mapping[str, Folder],
+    *,
+    spacing: Sequence[float] | float | None = None,
+    task: str = "semantic",
+    ignore: int | None = None,
+    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    tolerance: Tolerance = None,
+    surfaces: bool = True,
+    progress: Callable[[int, int], object] | None = None,
+) -> BatchReport:
+    """Score one or several folders of predictions against a folder of references.
+
+    Images are paired by name without ending: ``a.tif`` with ``a.ome.zarr``.
+
+    Parameters
+    ----------
+    reference : path-like
+        Folder of label images.
+    predictions : path-like, sequence of them, or mapping of str to path-like
+        Folders with a prediction for every reference; their names are those of the folders
+        or the keys of the mapping.
+    spacing : sequence of float, float or None
+        Voxel size along every axis; None takes that of each reference file.
+    task, ignore, class_names, tolerance, surfaces
+        As for `evaluate`.
+    progress : callable or None
+        Called with (pairs done, pairs in all); what it raises cancels.
+
+    Raises
+    ------
+    InputError
+        If a folder has no images, two images share a name, a prediction is missing, or a pair
+        can not be compared; the message names the files.
+    """
+    references = _by_name(reference)
+    folders = {name: _by_name(path) for name, path in _named(predictions).items()}
+    for found, path in zip(folders.values(), _named(predictions).values(), strict=True):
+        missing = sorted(set(references) - set(found))
+        if missing:
+            raise InputError(
+                f"{path} has no prediction for {missing[0]!r}"
+                f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}; every image of "
+                f"{reference} needs one of the same name."
+            )
+    reports: dict[str, list[Report]] = {name: [] for name in folders}
+    total = len(folders) * len(references)
+    for image, path in references.items():
+        truth = open_image(path, labels=True)
+        for name, found in folders.items():
+            try:
+                report = evaluate(
+                    truth.data,
+                    open_image(found[image], labels=True).data,
+                    spacing=truth.scale if spacing is None else spacing,
+                    task=task,
+                    ignore=ignore,
+                    class_names=class_names,
+                    tolerance=tolerance,
+                    surfaces=surfaces,
+                )
+            except InputError as error:
+                raise InputError(f"{path} and {found[image]}: {error}") from error
+            reports[name].append(report)
+            if progress is not None:
+                progress(sum(map(len, reports.values())), total)
+    extra = [str(p) for f in folders.values() for n, p in f.items() if n not in references]
+    return BatchReport(tuple(references), reports, tuple(extra))
+
+
+def _named(predictions: Folder | Sequence[Folder] | Mapping[str, Folder]) -> dict[str, Path]:
+    if isinstance(predictions, Mapping):
+        return {name: Path(path) for name, path in predictions.items()}
+    if isinstance(predictions, str | PathLike):
+        predictions = [predictions]
+    paths = [Path(path) for path in predictions]
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    return dict(zip(names, paths, strict=True))
+
+
+def _by_name(folder: Folder) -> dict[str, Path]:
+    """Return the images of a folder by their name without ending."""
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        name = _stem(path)
+        if name in found:
+            raise InputError(
+                f"{found[name]} and {path} have the same name without ending, so it is not "
+                "clear which to compare; keep one of them in the folder."
+            )
+        found[name] = path
+    if not found:
+        raise InputError(f"There are no images in the folder {folder}.")
+    return found
+
+
+def _stem(path: Path) -> str:
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem
