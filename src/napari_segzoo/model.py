@@ -178,18 +178,32 @@ class SegmentationModel:
         InputError
             If the file is missing, truncated, or no model of this program.
         """
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         path = Path(path)
         info = read_info(path)
+        _check_shapes(path, info)
         model = SegmentationModel.create(info)
-        try:
-            model.network.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError) as error:
-            raise InputError(f"{path} does not hold the weights its header announces.") from error
+        model.network.load_state_dict(load_file(path))
         model.network.eval()
         return model
+
+
+def _check_shapes(path: Path, info: ModelInfo) -> None:
+    """Compare the weights in a file with the network it announces, before taking memory."""
+    import torch
+    from safetensors import safe_open
+
+    try:
+        with torch.device("meta"):
+            network = SegmentationModel.create(info).network
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} announces a network that cannot be built: {error}") from error
+    expected = {name: list(value.shape) for name, value in network.state_dict().items()}
+    with safe_open(path, framework="numpy") as stored:
+        found = {n: list(stored.get_slice(n).get_shape()) for n in stored.keys()}  # noqa: SIM118
+    if found != expected:
+        raise InputError(f"{path} does not hold the weights that its header announces.")
 
 
 def check_model_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -126,25 +127,27 @@ def _sample(image: Any, channel_axis: int | None) -> list[NDArray[Any]]:
 
 
 def _sample_blocks(
-    shape: Sequence[int], channel_axis: int | None, per_axis: int = 4
+    shape: Sequence[int], channel_axis: int | None, per_axis: int = 6
 ) -> list[tuple[slice, ...]]:
-    """Blocks on a regular grid that cover the whole image if it is small.
+    """Blocks that together hold at most `SAMPLE_VOXELS` voxels per channel.
 
-    Up to 4 blocks along each axis; the longest block side is halved until all blocks
-    together hold `SAMPLE_VOXELS` voxels or fewer.
+    A small image is one block. A larger one is cut into a regular grid of cells, and the
+    middle of each is taken.
     """
     shape = tuple(int(n) for n in shape)
-    counts = [1 if a == channel_axis else min(n, per_axis) for a, n in enumerate(shape)]
-    sides = [-(-n // c) for n, c in zip(shape, counts, strict=True)]
     free = [a for a in range(len(shape)) if a != channel_axis]
-    while np.prod([sides[a] * counts[a] for a in free], dtype=float) > SAMPLE_VOXELS:
+    if prod(shape[a] for a in free) <= SAMPLE_VOXELS:
+        return [tuple(slice(0, n) for n in shape)]
+    counts = [min(n, per_axis) if a in free else 1 for a, n in enumerate(shape)]
+    sides = [n // c for n, c in zip(shape, counts, strict=True)]
+    while prod(sides[a] * counts[a] for a in free) > SAMPLE_VOXELS:
         longest = max(free, key=lambda a: sides[a])
         sides[longest] = max(1, sides[longest] // 2)
     starts = [
-        np.linspace(0, n - s, c).astype(int) if c > 1 else [0]
-        for n, s, c in zip(shape, sides, counts, strict=True)
+        [(2 * i + 1) * n // (2 * c) - s // 2 for i in range(c)]
+        for n, c, s in zip(shape, counts, sides, strict=True)
     ]
     return [
-        tuple(slice(int(a), int(a) + s) for a, s in zip(corner, sides, strict=True))
+        tuple(slice(a, a + s) for a, s in zip(corner, sides, strict=True))
         for corner in product(*starts)
     ]

@@ -148,4 +148,4 @@ def predict(
     for event in file_run.run():
         if progress is not None:
             progress(event)
-    return open_image(file_run.path, axes=file_run.prediction.axes).data
+    return open_image(file_run.path).data

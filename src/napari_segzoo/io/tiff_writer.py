@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,8 +60,10 @@ def save_tiff(path: Path, image: Image, compress: bool, progress: Progress | Non
 
 
 def _ome_metadata(image: Image, axes: str) -> dict[str, Any]:
+    """Metadata of OME, with an identifier that makes equal images equal files."""
     step = dict(zip(image.axes, image.scale, strict=True))
-    metadata: dict[str, Any] = {"axes": axes}
+    what = repr((axes, image.axes, image.shape, image.scale, image.unit))
+    metadata: dict[str, Any] = {"axes": axes, "UUID": str(uuid5(NAMESPACE_URL, what))}
     for axis in image.spatial_axes:
         metadata[f"PhysicalSize{axis}"] = step[axis]
         metadata[f"PhysicalSize{axis}Unit"] = _OME_UNITS.get(image.unit, image.unit)
