@@ -49,13 +49,13 @@ class OneAxis(TorchFunctionMode):
 
     def line(self, x: Tensor) -> Tensor:
         """Average the channels and drop the other axes: (N, 1, length)."""
-        return x.mean(1, keepdim=True).flatten(2)
+        return _one_channel(x).flatten(2)
 
     def volume(self, line: Tensor, channels: int) -> Tensor:
         """Undo `line`, the channels all alike."""
         size = [1] * self.ndim
         size[self.axis] = line.shape[2]
-        return line.reshape(-1, 1, *size).expand(-1, channels, *size)
+        return spread(line.reshape(-1, 1, *size), channels)
 
 
 def _conv(
@@ -170,12 +170,26 @@ def _pad(axis: OneAxis, input: Tensor, pad: Sequence[int], *args: Any, **kwargs:
 def _cat(axis: OneAxis, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if dim % tensors[0].ndim != 1 or tensors[0].ndim != axis.ndim + 2:
         return torch.cat(list(tensors), dim)
-    mean = torch.stack([t.mean(1, keepdim=True) for t in tensors]).mean(0)
-    return mean.expand(-1, sum(t.shape[1] for t in tensors), *mean.shape[2:])
+    mean = torch.stack([_one_channel(t) for t in tensors]).mean(0)
+    return spread(mean, sum(t.shape[1] for t in tensors))
 
 
 def _add(axis: OneAxis, a: Any, b: Any, *_: Any, **__: Any) -> Tensor:
+    if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.ndim > 1:
+        return spread(_one_channel(a) + _one_channel(b), a.shape[1])
     return torch.add(a, b)
+
+
+def spread(one: Tensor, channels: int) -> Tensor:
+    """Show one channel as many, and remember the one."""
+    many = one.expand(-1, channels, *one.shape[2:])
+    many.one_channel = one  # type: ignore[attr-defined]
+    return many
+
+
+def _one_channel(x: Tensor) -> Tensor:
+    one = getattr(x, "one_channel", None)
+    return x.mean(1, keepdim=True) if one is None else one
 
 
 def _batch_norm(axis: OneAxis, input: Tensor, running_mean: Any, *_: Any, **__: Any) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from .one_axis import OneAxis, UnboundedError
+from .one_axis import OneAxis, UnboundedError, spread
 
 Reach = tuple[tuple[int, int], ...]
 LONGEST = 1 << 14
@@ -83,7 +83,7 @@ def _measure_axis(
         size[axis] = length
         x = torch.ones((period, 1, *size), dtype=torch.float64, requires_grad=True)
         with OneAxis(axis, ndim):
-            y = functional_call(network, state, x.expand(-1, in_channels, *size))
+            y = functional_call(network, state, spread(x, in_channels))
         start = length // 2
         y = y.movedim(2 + axis, 1).flatten(2).sum(2)[:, start : start + period]
         (gradient,) = torch.autograd.grad(y.diagonal().sum(), x)

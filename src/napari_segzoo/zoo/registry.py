@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -70,7 +71,10 @@ class ModelSpec:
     published : tuple of PublishedCount
         Counts the tests hold the network to.
     weights : tuple of str
-        Pretrained weights that can be asked for by name.
+        Pretrained weights that can be asked for by name: "imagenet" for the backbone
+        (2D, published width), "coco_voc" for the whole network.
+    weights_licence : str
+        Under what terms the weights may be used.
     """
 
     name: str
@@ -86,6 +90,7 @@ class ModelSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[PublishedCount, ...] = ()
     weights: tuple[str, ...] = ()
+    weights_licence: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
@@ -134,9 +139,15 @@ def get_spec(name: str) -> ModelSpec:
 
 
 def create_model(
-    name: str, *, ndim: int, in_channels: int, num_classes: int, **options: Any
+    name: str,
+    *,
+    ndim: int,
+    in_channels: int,
+    num_classes: int,
+    weights: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> nn.Module:
-    """Build a network with random weights.
+    """Build a network.
 
     Parameters
     ----------
@@ -146,6 +157,10 @@ def create_model(
         Spatial dimensions.
     in_channels, num_classes : int
         Channels of the image and of the logits.
+    weights : str or path, optional
+        Pretrained weights: a name of `ModelSpec.weights`, or a file with a state
+        dictionary of the network or of its backbone. Random by default. The first layer
+        is adapted to `in_channels`; the last keeps random weights if `num_classes` differs.
     **options
         What the network offers beyond the published defaults (`ModelSpec.options`).
 
@@ -157,8 +172,31 @@ def create_model(
     Raises
     ------
     InputError
-        For an unknown name or option, or dimensions the network does not have.
+        For an unknown name or option, dimensions the network does not have, or weights
+        that do not fit.
+    RunError
+        If weights cannot be downloaded.
     """
+
+    def build(in_channels: int, num_classes: int) -> nn.Module:
+        return build_network(
+            name, ndim=ndim, in_channels=in_channels, num_classes=num_classes, options=options
+        )
+
+    network = build(in_channels, num_classes)
+    if weights is not None:
+        from .pretrained import load_weights
+
+        if ndim != 2 and weights in get_spec(name).weights:
+            raise InputError(f"The {weights} weights are for 2D images, not for {ndim}D.")
+        load_weights(network, weights, get_spec(name), build)
+    return network
+
+
+def build_network(
+    name: str, *, ndim: int, in_channels: int, num_classes: int, options: Mapping[str, Any]
+) -> nn.Module:
+    """Build a network with random weights; see `create_model`."""
     spec = get_spec(name)
     if ndim not in spec.ndims:
         has = " and ".join(f"{n}D" for n in spec.ndims)
