@@ -34,6 +34,9 @@ def finetune(
         list[Path], typer.Option("--val-image", help="Image to choose the best model on.")
     ] = [],  # noqa: B006
     val_labels: Annotated[list[Path], typer.Option("--val-labels", help="Its labels.")] = [],  # noqa: B006
+    loss: Annotated[
+        str, typer.Option(help="cross_entropy, dice, focal, tversky, boundary, ...")
+    ] = "dice_cross_entropy",
     seed: Annotated[int, typer.Option(help="Same seed and steps, same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[
@@ -62,6 +65,7 @@ def finetune(
         ndim=ndim,
         architecture=architecture,
         architecture_options=dict(parse_option(o) for o in option),
+        loss=loss,
     )
     with progress_bar(100, "%") as bar:
         for event in events:

@@ -78,6 +78,7 @@ def finetune(
     class_names: Sequence[str] = (),
     batch: int = 4,
     learning_rate: float = 3e-3,
+    loss: str = "dice_cross_entropy",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train a network on drawn labels, few and sparse or many and dense.
@@ -115,10 +116,10 @@ def finetune(
         Its options; the default U-Net is a small one that suits few labels.
     class_names : sequence of str
         Names of the classes from 0, the background, on.
-    batch : int
-        Patches per step.
-    learning_rate : float
-        Highest learning rate.
+    batch, learning_rate : int, float
+        Patches per step, and the highest learning rate.
+    loss : str
+        A name of `training.losses.LOSSES`.
     stop : callable
         Asked after each step; when it returns True, training ends and keeps the best model.
 
@@ -138,7 +139,9 @@ def finetune(
     started = time.monotonic()
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
-    options = FinetuneOptions(task, unlabeled, budget, steps, seed, device, batch, learning_rate)
+    options = FinetuneOptions(
+        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss
+    )
     if isinstance(base, (str, os.PathLike)):
         base = load_model(base)
     pairs = _pair_up(images, labels, axes)

@@ -16,13 +16,12 @@ from ..errors import InputError, RunError
 from ..model import ModelInfo, SegmentationModel
 from .data import IGNORE, Labelling, TrainingImage
 from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
+from .schedule import rate_factor
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-WARM_UP = 0.05
-POWER = 0.9
 SNAPSHOT_SECONDS = 4.0
 
 
@@ -37,6 +36,8 @@ class FinetuneOptions:
     learning_rate : float
         Highest rate of AdamW; it rises linearly over the first 5% and then falls with
         the power 0.9 of what is left.
+    loss : str
+        A name of `losses.LOSSES`.
     """
 
     task: str = "semantic"
@@ -47,6 +48,7 @@ class FinetuneOptions:
     device: str = "auto"
     batch: int = 4
     learning_rate: float = 3e-3
+    loss: str = "dice_cross_entropy"
 
     def __post_init__(self) -> None:
         Labelling(self.task, self.unlabeled)
@@ -124,6 +126,7 @@ class _Trainer:
         import torch
 
         from .adapt import WeightAverage, adapt
+        from .losses import make_loss
 
         self.job, self.device = job, device
         model = SegmentationModel.create(job.info)
@@ -137,6 +140,7 @@ class _Trainer:
             self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
         )
         self.precision = training_precision(device)
+        self.loss = make_loss(job.options.loss, weights=_class_weights(job), device=device)
         self.rng = np.random.default_rng(job.options.seed)
         self.classes = sorted({c for item in job.training for c in item.drawn})
         self.best: tuple[float, SegmentationModel] | None = None
@@ -149,7 +153,7 @@ class _Trainer:
         step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
         progress = 0.0
         while progress < 1 and not job.stop():
-            rate = self._learning_rate(progress)
+            rate = options.learning_rate * rate_factor(progress)
             losses.append(self._step(rate))
             step += 1
             seconds = time.monotonic() - job.started
@@ -172,26 +176,15 @@ class _Trainer:
             names = ", ".join(str(n + shift) for n in missing)
             yield Note(f"Class {names} is not drawn anywhere, so the model will not know it.")
 
-    def _learning_rate(self, progress: float) -> float:
-        highest = self.job.options.learning_rate
-        if progress < WARM_UP:
-            return highest * max(progress / WARM_UP, 0.02)
-        remaining = max((1 - progress) / (1 - WARM_UP), 0.01)
-        return highest * math.pow(remaining, POWER)
-
     def _step(self, rate: float) -> float:
         import torch
 
-        from .losses import dice_cross_entropy
+        from .losses import total_loss
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x, target = self._batch()
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
-            logits = self.network(x)
-        loss = dice_cross_entropy(logits.float(), target)
+        loss = total_loss(self.network, x, target, self.loss, self.precision)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -255,6 +248,16 @@ class _Trainer:
         return Finished(
             model, step, seconds, loss, validation, job.labelled_voxels, str(self.device)
         )
+
+
+def _class_weights(job: Job) -> Tensor | None:
+    """Weights from the drawn voxels of each class, for the loss that takes weights."""
+    from .losses import frequency_weights
+
+    if job.options.loss != "weighted_cross_entropy":
+        return None
+    drawn = [[len(i.drawn.get(c, ())) for i in job.training] for c in range(job.info.num_outputs)]
+    return frequency_weights([sum(counts) for counts in drawn])
 
 
 def training_precision(device: torch.device) -> torch.dtype:
