@@ -17,7 +17,8 @@ Shape3 = tuple[int, int, int]
 class Border:
     """Voxels of labels above 0 that have a face neighbour with another label.
 
-    The outside of the image counts as another label, except along axes with one index only.
+    The outside of the image counts as another label, except along axes with one index only
+    (so a slice has a border line, not only border voxels).
 
     Parameters
     ----------
@@ -69,12 +70,13 @@ def border_voxels(
     shape : tuple of int
         Shape of the image; its Z is that of one frame only as far as `block` is concerned.
     """
+    ends = [n > 1 or max(shape) == 1 for n in shape]
     kernels = acceleration.surface_kernels()
     if kernels is not None:
-        return Border(*kernels.border_voxels(block, inner, origin, shape))
+        return Border(*kernels.border_voxels(block, inner, origin, shape, ends))
     edge = np.zeros(block.shape, bool)
     for axis in range(3):
-        if shape[axis] == 1:
+        if not ends[axis]:
             continue
         labels, borders = np.moveaxis(block, axis, 0), np.moveaxis(edge, axis, 0)
         differ = labels[1:] != labels[:-1]

@@ -17,29 +17,32 @@ def border_voxels(
     inner: tuple[slice, slice, slice],
     origin: tuple[int, int, int],
     shape: tuple[int, int, int],
+    ends: list[bool],
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Find the border voxels in the inner part of a block; see `surface.border_voxels`."""
+    """Find the border voxels in the inner part of a block; see `surface.border_voxels`.
+
+    `ends` says for each axis whether the end of the image is the end of what is in it.
+    """
     bounds = np.array([(s.start, s.stop) for s in inner], np.int64)
     capacity = block.size // 16 + 64
     while True:
         index, label = np.empty(capacity, np.int64), np.empty(capacity, block.dtype)
-        found = _borders(block, bounds, np.array(origin), np.array(shape), index, label)
+        image = np.array(origin), np.array(shape), np.array(ends)
+        found = _borders(block, bounds, *image, index, label)
         if found <= capacity:
             return index[:found].copy(), label[:found].copy()
         capacity = found
 
 
 @njit(nogil=True, cache=True)
-def _borders(block, bounds, origin, shape, index, label):  # type: ignore[no-untyped-def]
+def _borders(block, bounds, origin, shape, ends, index, label):  # type: ignore[no-untyped-def]
     """Write linear index and label of border voxels; return how many there are."""
     nz, ny, nx = block.shape
     found = 0
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
             row = block[z, y]
-            outside = (shape[0] > 1 and (z == 0 or z == nz - 1)) or (
-                shape[1] > 1 and (y == 0 or y == ny - 1)
-            )
+            outside = (ends[0] and (z == 0 or z == nz - 1)) or (ends[1] and (y == 0 or y == ny - 1))
             above, below = block[max(z - 1, 0), y], block[min(z + 1, nz - 1), y]
             back, front = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
             start = ((z + origin[0]) * shape[1] + y + origin[1]) * shape[2] + origin[2]
@@ -69,7 +72,7 @@ def _borders(block, bounds, origin, shape, index, label):  # type: ignore[no-unt
                         continue
                     if (
                         outside
-                        or (shape[2] > 1 and (x == 0 or x == nx - 1))
+                        or (ends[2] and (x == 0 or x == nx - 1))
                         or above[x] != value
                         or below[x] != value
                         or back[x] != value

@@ -1,0 +1,285 @@
+"""Exports, probabilities, overlays and folders."""
+
+import csv
+import io
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+import napari_segzoo
+from napari_segzoo import InputError, Report, save_image
+from napari_segzoo.metrics import (
+    DEFINITIONS,
+    LEGENDS,
+    bootstrap_interval,
+    compare,
+    error_overlay,
+    evaluate,
+    evaluate_folder,
+    soft_scores,
+)
+
+REFERENCE = np.array([[0, 1, 1, 2], [0, 1, 2, 2]])
+PREDICTION = np.array([[0, 1, 2, 2], [1, 1, 2, 0]])
+
+
+def test_importing_the_metrics_loads_no_heavy_library():
+    code = (
+        "import sys, napari_segzoo.metrics\n"
+        "print([m for m in ('torch', 'napari', 'qtpy', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("task", ["semantic", "instances"])
+def test_every_number_of_a_report_is_defined(task):
+    report = evaluate(REFERENCE, PREDICTION, task=task, centreline=task == "semantic")
+    assert isinstance(report, Report)
+    assert set(report) - {"confusion", "labels"} <= set(DEFINITIONS)
+
+
+def test_the_keys_that_others_rely_on_are_there():
+    semantic = evaluate(REFERENCE, PREDICTION)
+    for name in ("dice", "iou", "precision", "recall"):
+        assert list(semantic[name]) == ["0", "1", "2"]
+    for name in ("hd95", "assd", "nsd"):
+        assert list(semantic[name]) == ["1", "2"]
+    overall = ("mean_dice", "mean_iou", "pixel_accuracy", "mean_pixel_accuracy")
+    assert all(isinstance(semantic[n], float) for n in (*overall, "frequency_weighted_iou"))
+    instances = evaluate(REFERENCE, PREDICTION, task="instances")
+    quality = ("panoptic_quality", "segmentation_quality", "recognition_quality", "aji", "seg")
+    assert all(isinstance(instances[n], float) for n in ("precision", "recall", *quality))
+    assert isinstance(instances["n_reference"], int)
+    assert isinstance(instances["f1"], dict)
+    assert json.loads(instances.to_json())["ap"]["0.5"] == instances["ap"]["0.5"]
+
+
+def test_csv_has_one_line_per_number_with_its_definition(tmp_path):
+    report = evaluate(REFERENCE, PREDICTION, class_names=["background", "cell", "fibre"])
+    text = report.to_csv(tmp_path / "scores.csv")
+    assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == text
+    lines = list(csv.DictReader(io.StringIO(text)))
+    found = {(row["metric"], row["key"]): row for row in lines}
+    assert float(found["dice", "2"]["value"]) == report["dice"]["2"]
+    assert found["dice", "2"]["name"] == "fibre"
+    assert found["dice", "2"]["definition"] == DEFINITIONS["dice"]
+    assert ("hd95", "0") not in found
+    assert float(found["mean_dice", ""]["value"]) == report["mean_dice"]
+    assert found["napari-segzoo", ""]["value"] == napari_segzoo.__version__
+
+
+def test_markdown_is_a_table_with_names_definitions_and_version():
+    report = evaluate(REFERENCE, PREDICTION, class_names={1: "cell"})
+    text = report.to_markdown()
+    first = text.splitlines()[0]
+    assert first.startswith("| label | name | dice | iou |")
+    assert all(line.count("|") == first.count("|") for line in text.splitlines()[:5])
+    assert "| 1 | cell |" in text
+    assert DEFINITIONS["hd95"] in text
+    assert napari_segzoo.__version__ in text
+
+
+def test_rows_are_what_a_table_shows():
+    rows = evaluate(REFERENCE, PREDICTION, class_names=["nothing", "cell"]).rows()
+    assert [row["label"] for row in rows] == [0, 1, 2]
+    assert [row["name"] for row in rows] == ["nothing", "cell", ""]
+    assert rows[0]["hd"] is None
+    thresholds = evaluate(REFERENCE, PREDICTION, task="instances").rows()
+    assert [row["threshold"] for row in thresholds][:2] == [0.5, 0.55]
+    assert set(thresholds[0]) == {"threshold", "ap", "f1"}
+
+
+def test_objects_are_exported_one_per_line(tmp_path):
+    report = evaluate(REFERENCE, PREDICTION, task="instances")
+    lines = list(csv.DictReader(io.StringIO(report.objects_to_csv(tmp_path / "objects.csv"))))
+    assert [line["status"] for line in lines] == [row["status"] for row in report.objects]
+    assert (tmp_path / "objects.csv").exists()
+
+
+def test_overlay_of_classes():
+    found = error_overlay(REFERENCE, PREDICTION)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [[0, 1, 4, 1], [2, 1, 1, 3]])
+    hidden = error_overlay(REFERENCE, PREDICTION, ignore=2)
+    np.testing.assert_array_equal(hidden, [[0, 1, 4, 0], [2, 1, 0, 0]])
+    assert set(np.unique(found)) - {0} <= set(LEGENDS["semantic"])
+    out = np.full(REFERENCE.shape, 9, np.uint8)
+    assert error_overlay(REFERENCE, PREDICTION, out=out) is out
+    np.testing.assert_array_equal(out, found)
+
+
+@pytest.mark.parametrize("factor", [1, 100_000_000])
+def test_overlay_of_objects(factor):
+    """1 is matched by 1, 2 is split into 2 and 3, 4 swallows 4 and 5, 6 is missed, 7 false."""
+    reference = [1, 1, 1, 0, 2, 2, 2, 2, 2, 2, 4, 4, 4, 5, 5, 5, 6, 6, 0, 0, 0]
+    prediction = [1, 1, 0, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4, 4, 4, 0, 0, 0, 7, 7]
+    found = error_overlay(
+        np.array(reference) * factor, np.array(prediction) * factor, task="instances"
+    )
+    # 2-2 and 4-4 reach an IoU of exactly 0.5; of the two halves one is the partner
+    assert found[:4].tolist() == [1, 1, 3, 2]
+    assert sorted(found[4:10].tolist()) == [1, 1, 1, 4, 4, 4]
+    assert sorted(found[10:16].tolist()) == [1, 1, 1, 5, 5, 5]
+    assert found[16:].tolist() == [3, 3, 0, 2, 2]
+
+
+def test_probabilities_by_hand():
+    reference = np.array([0, 1, 1, 255])
+    foreground = np.array([0.2, 0.9, 0.4, 0.5])
+    scores = soft_scores(reference, foreground, ignore=255, bins=2)
+    right = np.array([0.8, 0.9, 0.4])
+    assert scores.cross_entropy == pytest.approx(-np.log(right).mean())
+    assert scores.brier == pytest.approx((2 * (1 - right) ** 2).mean())
+    # confidences 0.8, 0.9 and 0.6, all in the upper bin, two of three right
+    assert scores.voxels == (0, 3)
+    assert scores.confidence[1] == pytest.approx((0.8 + 0.9 + 0.6) / 3)
+    assert scores.accuracy[1] == pytest.approx(2 / 3)
+    assert math.isnan(scores.accuracy[0])
+    assert scores.calibration_error == pytest.approx(abs(2.3 - 2) / 3)
+    stacked = np.stack([1 - foreground, foreground])
+    again = soft_scores(reference, stacked, ignore=255, bins=2)
+    assert again.cross_entropy == pytest.approx(scores.cross_entropy)
+    assert again.brier == pytest.approx(scores.brier)
+
+
+def test_perfect_and_wrong_certainty():
+    reference = np.array([[0, 1], [2, 1]])
+    certain = np.stack([reference == k for k in range(3)]).astype(np.float32)
+    best = soft_scores(reference, certain)
+    assert (best.cross_entropy, best.brier, best.calibration_error) == (0, 0, 0)
+    worst = soft_scores(reference, np.roll(certain, 1, axis=0))
+    assert worst.brier == pytest.approx(2)
+    assert worst.cross_entropy == pytest.approx(-math.log(1e-7))
+    assert worst.calibration_error == pytest.approx(1)
+    assert math.isnan(soft_scores(np.full(3, 9), np.zeros((2, 3)), ignore=9).brier)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        (np.zeros((2, 5)), r"\(2, 5\).*\(3,\)"),
+        (np.full((2, 3), 4.0), "range from 4 to 4.*softmax"),
+        (np.full((2, 3), 0.9), "sum up"),
+        (np.full((2, 3), np.nan), "range from nan"),
+        (np.full((1, 3), 1.0), "label 1.*labels 0 to 0"),
+    ],
+)
+def test_what_is_no_probability_is_refused(probabilities, message):
+    with pytest.raises(InputError, match=message):
+        soft_scores(np.array([0, 1, 1]), probabilities)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Six references and two predictions of them: one good, one worse."""
+    random = np.random.default_rng(0)
+    for name in ("reference", "good", "bad"):
+        (tmp_path / name).mkdir()
+    for k in range(6):
+        labels = np.kron(random.integers(0, 2, (5, 5)), np.ones((6, 6), int)).astype("u1")
+        save_image(
+            tmp_path / "reference" / f"im{k}.tif", labels, "YX", scale=(2, 2), unit="micrometer"
+        )
+        noisy = labels ^ (random.random(labels.shape) < 0.02).astype("u1")
+        save_image(tmp_path / "good" / f"im{k}.png", noisy, "YX")
+        save_image(tmp_path / "bad" / f"im{k}.npy", np.roll(labels, 2, axis=0), "YX")
+    return tmp_path
+
+
+def test_folders_are_paired_scored_and_compared(folders, tmp_path):
+    seen = []
+    batch = evaluate_folder(
+        folders / "reference",
+        [folders / "good", folders / "bad"],
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (12, 12)
+    assert batch.images == tuple(f"im{k}" for k in range(6))
+    good, bad = (batch.values("mean_dice")[name] for name in ("good", "bad"))
+    assert min(good) > max(bad)
+    overall = batch.overall("mean_dice")["good"]
+    assert overall.mean == pytest.approx(np.mean(good))
+    assert overall.median == pytest.approx(np.median(good))
+    assert overall.low < overall.mean < overall.high
+    (comparison,) = batch.comparisons("mean_dice")
+    assert comparison.difference == pytest.approx(np.mean(good) - np.mean(bad))
+    assert comparison.p == pytest.approx(wilcoxon(good, bad).pvalue)
+    text = batch.to_csv(tmp_path / "batch.csv")
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [line["kind"] for line in lines] == ["image"] * 12 + ["overall"] * 10 + [
+        "comparison"
+    ] * 6
+    table = {(line["prediction"], line["row"]): line for line in lines}
+    assert float(table["good", "im3"]["mean_dice"]) == pytest.approx(good[3])
+    assert float(table["bad", "mean"]["dice 1"]) == pytest.approx(
+        np.mean(batch.values("dice 1")["bad"])
+    )
+    assert float(table["good - bad", "p"]["mean_dice"]) == pytest.approx(comparison.p)
+
+
+def test_folders_take_the_spacing_that_is_asked_for(folders):
+    own = evaluate_folder(folders / "reference", folders / "bad")
+    pixels = evaluate_folder(folders / "reference", {"mine": folders / "bad"}, spacing=1)
+    assert own.values("assd 1")["bad"] == pytest.approx(
+        [2 * v for v in pixels.values("assd 1")["mine"]]
+    )
+
+
+def test_missing_and_surplus_predictions_are_told(folders):
+    save_image(folders / "good" / "extra.png", np.zeros((4, 4), "u1"), "YX")
+    assert evaluate_folder(folders / "reference", folders / "good").unpaired == (
+        str(folders / "good" / "extra.png"),
+    )
+    (folders / "bad" / "im2.npy").unlink()
+    with pytest.raises(InputError, match="no prediction for 'im2'"):
+        evaluate_folder(folders / "reference", folders / "bad")
+    save_image(folders / "reference" / "im1.png", np.zeros((4, 4), "u1"), "YX")
+    with pytest.raises(InputError, match="same name"):
+        evaluate_folder(folders / "reference", folders / "good")
+    (folders / "none").mkdir()
+    with pytest.raises(InputError, match="no images"):
+        evaluate_folder(folders / "none", folders / "good")
+
+
+def test_a_pair_that_does_not_fit_is_named(folders):
+    np.save(folders / "bad" / "im0.npy", np.zeros((3, 3), "u1"))
+    with pytest.raises(InputError, match=r"im0\.tif and .*im0\.npy: .*\(30, 30\)"):
+        evaluate_folder(folders / "reference", folders / "bad")
+
+
+def test_interval_narrows_with_images_and_holds_the_mean():
+    random = np.random.default_rng(0)
+    few, many = random.normal(0.8, 0.1, 8), random.normal(0.8, 0.1, 800)
+    widths = [np.ptp(bootstrap_interval(values)) for values in (few, many)]
+    assert widths[0] > 4 * widths[1]
+    # for many images it is the normal approximation
+    assert widths[1] == pytest.approx(2 * 1.96 * many.std() / math.sqrt(800), rel=0.1)
+    assert bootstrap_interval(few) == bootstrap_interval(few)
+    assert bootstrap_interval([*few, math.nan]) == bootstrap_interval(few)
+    assert all(math.isnan(v) for v in bootstrap_interval([0.3]))
+    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+
+
+def test_several_comparisons_are_corrected():
+    random = np.random.default_rng(1)
+    base = random.random(12)
+    scores = {
+        "a": base,
+        "b": base + 0.1 * random.random(12),
+        "c": base + 0.01 * random.normal(size=12),
+    }
+    found = compare(scores)
+    assert [(c.first, c.second) for c in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    ordered = sorted(found, key=lambda c: c.p)
+    assert ordered[0].p_holm == pytest.approx(min(1, 3 * ordered[0].p))
+    assert all(c.p <= c.p_holm <= 1 for c in found)
+    (same,) = compare({"a": base, "b": base})
+    assert (same.p, same.difference) == (1, 0)
+    (gaps,) = compare({"a": [0.1, math.nan, math.inf], "b": [0.2, 0.3, 0.4]})
+    assert gaps.images == 1
