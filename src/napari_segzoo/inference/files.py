@@ -78,6 +78,9 @@ class FileRun:
                 labels=self.prediction.plan.output != "probabilities",
                 overwrite=self.overwrite,
             )
+        except InputError:
+            shutil.rmtree(self.store, ignore_errors=True)
+            raise
         except OSError as error:
             raise RunError(
                 f"{self.path} could not be written: {error.strerror or error}; what is done is "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..axes import Layout, find_layout
+from ..axes import find_layout
 from ..errors import InputError
 from ..io import Image, open_image
 from ..model import ModelInfo, SegmentationModel, default_classes, load_model
@@ -41,16 +41,15 @@ class Pair:
     image: Image
     labels: Any
 
-    def layout(self, ndim: int, in_channels: int) -> Layout:
-        """Match with a model and check that the labels have the fitting shape."""
-        layout = find_layout(self.image.shape, self.image.axes, ndim=ndim, in_channels=in_channels)
+    def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.labels.shape)
-        if shape != layout.label_shape:
+        axes = self.image.axes
+        needed = tuple(n for a, n in zip(axes, self.image.shape, strict=True) if a != "C")
+        if shape != needed:
             raise InputError(
-                f"The labels have shape {shape}, but the image of shape {layout.shape} "
-                f"({layout.axes}) needs labels of shape {layout.label_shape}."
+                f"The labels have shape {shape}, but the image of shape {self.image.shape} "
+                f"({axes}) needs labels of shape {needed}."
             )
-        return layout
 
     @property
     def channels(self) -> int:
@@ -291,7 +290,9 @@ def _read(
 ) -> list[TrainingImage]:
     found = []
     for pair in pairs:
-        layout = pair.layout(info.ndim, info.in_channels)
+        layout = find_layout(
+            pair.image.shape, pair.image.axes, ndim=info.ndim, in_channels=info.in_channels
+        )
         found += read_training_images(
             pair.image.data, pair.labels, layout, info.normalization, labelling, margin
         )
