@@ -31,9 +31,9 @@ class SurfaceScores:
     hd95_pooled : float
         The 95th percentile of the distances of both directions together (medpy, nnU-Net).
     assd : float
-        Mean of the distances of both directions together (Metrics Reloaded, MONAI).
+        Mean of the distances of both directions together (Metrics Reloaded, MONAI, medpy).
     masd : float
-        Mean of the two directions' means (what medpy calls assd).
+        Mean of the two directions' means (Metrics Reloaded; assd of medpy before 0.5).
     nsd : float
         Share of border voxels of both images within the tolerance of the other border.
     farthest : int or None
