@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
-SAMPLE_VOXELS = 4_000_000
+SAMPLE_VOXELS = 1_000_000
 KINDS = ("percentile", "zscore", "range", "fixed")
 
 

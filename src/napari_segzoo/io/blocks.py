@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, RunError
 from .image import Region
 
-BUDGET = 64 * 2**20
+BUDGET = 16 * 2**20
 """Bytes of pixels that writing holds at a time."""
 Progress = Callable[[int, int], object]
 
