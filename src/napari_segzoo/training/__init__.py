@@ -1,6 +1,19 @@
-"""Fine-tuning on drawn labels."""
+"""Fine-tuning on drawn labels, and training from a folder."""
 
-from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
+from .dataset import Dataset, find_dataset
+from .events import Event, Finished, Note, Saved, Scored, Snapshot, Started, StepDone
 from .finetune import finetune
 
-__all__ = ["Event", "Finished", "Note", "Scored", "Snapshot", "Started", "StepDone", "finetune"]
+__all__ = [
+    "Dataset",
+    "Event",
+    "Finished",
+    "Note",
+    "Saved",
+    "Scored",
+    "Snapshot",
+    "Started",
+    "StepDone",
+    "find_dataset",
+    "finetune",
+]

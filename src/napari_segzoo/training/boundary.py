@@ -28,7 +28,7 @@ def distance_to_other_class(target: Tensor, limit: int) -> Tensor:
     """
     result = torch.full(target.shape, torch.inf, device=target.device)
     known = target != IGNORE
-    for value in target[known].unique():
+    for value in torch.unique(target[known]):
         here = target == value
         squared = torch.where(known & ~here, 0.0, torch.inf)
         for axis in range(1, target.ndim):

@@ -1,9 +1,11 @@
-"""What fine-tuning reports while it goes on."""
+"""What a training reports while it goes on."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,11 +69,15 @@ class Scored:
         Per class; nan where a class is in neither.
     mean_dice : float
         Over the classes above 0 that occur.
+    iou, mean_iou
+        Likewise, background included; told by `train_model`.
     """
 
     step: int
     dice: Mapping[int, float]
     mean_dice: float
+    iou: Mapping[int, float] = field(default_factory=dict)
+    mean_iou: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,14 @@ class Snapshot:
 
     step: int
     model: SegmentationModel
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was written, from which the training can go on."""
+
+    step: int
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,7 @@ class Finished:
     loss : float
         Mean over the last tenth of the steps.
     validation : float or None
-        Best mean Dice on the validation images.
+        Best score on the validation images: mean Dice of `finetune`, mean IoU of `train_model`.
     labelled_voxels : mapping of int to int
         Drawn voxels per label value.
     device : str
@@ -121,4 +135,4 @@ class Finished:
     losses: tuple[float, ...] = field(default=(), repr=False)
 
 
-Event = Started | StepDone | Scored | Snapshot | Note | Finished
+Event = Started | StepDone | Scored | Snapshot | Saved | Note | Finished

@@ -1,0 +1,96 @@
+"""One step of a training: forward pass, loss, gradient, update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError, RunError
+from ..inference.device import find_precision, is_out_of_memory
+from .checkpoint import TrainingState
+from .loop import training_precision
+from .losses import Loss, total_loss
+from .recipe import TrainOptions
+
+LARGEST_GRADIENT = 12.0
+"""Norm to which the gradient of all weights together is cut."""
+
+
+class NetworkLoss(nn.Module):
+    """A network and its loss in one, so that processes can share the work."""
+
+    def __init__(self, network: nn.Module, loss: Loss, precision: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.loss, self.precision = network, loss, precision
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return total_loss(self.network, x, target, self.loss, self.precision)
+
+
+def take_step(
+    state: TrainingState, network_loss: nn.Module, x: Tensor, target: Tensor, rate: float
+) -> float:
+    """Change the weights once and return the loss.
+
+    Raises
+    ------
+    RunError
+        If the loss is no longer finite.
+    """
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    loss = network_loss(x, target)
+    state.optimizer.zero_grad()
+    state.scaler.scale(loss).backward()
+    state.scaler.unscale_(state.optimizer)
+    nn.utils.clip_grad_norm_(state.network.parameters(), LARGEST_GRADIENT)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise RunError(
+            f"The loss is no longer a finite number after {state.step} steps; try a lower "
+            "learning rate, and check the images for extreme values."
+        )
+    state.step += 1
+    state.losses.append(value)
+    return value
+
+
+@contextmanager
+def explained(options: TrainOptions) -> Iterator[None]:
+    """Put into words what a step can fail with."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"Memory ran out with {options.batch} crops of {options.crop} a step; choose a "
+            "smaller batch or crop."
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{options.architecture} normalises over the batch and needs at least two crops for "
+            f"each process, so a batch of {options.batch} is too small."
+        ) from error
+
+
+def find_step_precision(options: TrainOptions, device: torch.device) -> torch.dtype:
+    """Return the data type of the forward pass."""
+    if options.precision == "auto":
+        return training_precision(device)
+    return find_precision(options.precision, device)
+
+
+def find_memory_format(ndim: int, device: torch.device) -> torch.memory_format:
+    """Return the order of channels in memory that convolutions are fastest with."""
+    if device.type == "mps":
+        return torch.contiguous_format
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
