@@ -52,12 +52,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def progress_bar(total: float, unit: str) -> Any:
+def progress_bar(total: float, unit: str, *, shown: bool = True) -> Any:
     """Return a tqdm bar on stderr that stays out of pipes."""
     from tqdm import tqdm
 
     layout = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}]{postfix}"
-    return tqdm(total=total, unit=unit, disable=None, file=sys.stderr, bar_format=layout)
+    return tqdm(
+        total=total, unit=unit, disable=None if shown else True, file=sys.stderr, bar_format=layout
+    )
 
 
 def parse_numbers(text: str, name: str) -> list[float]:
