@@ -1,5 +1,9 @@
 """What single networks and layers promise beyond what all of them do."""
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +16,7 @@ from napari_segzoo.zoo.encnet import Encoding
 from napari_segzoo.zoo.fastfcn import JPU
 from napari_segzoo.zoo.fcn import FCN
 from napari_segzoo.zoo.receptive_field import reach
+from napari_segzoo.zoo.registry import ENTRY_POINTS, register_from_other_packages
 
 
 @pytest.fixture(autouse=True)
@@ -253,3 +258,48 @@ def test_a_network_from_outside_is_one_registration(monkeypatch):
     assert network(torch.rand(1, 2, 9, 9)).shape == (1, 3, 9, 9)
     with pytest.raises(InputError, match="registered already"):
         register(spec)
+
+
+def announce(monkeypatch, folder, text):
+    """Install a package whose module `other_networks` is announced as an entry point."""
+    (folder / "other_networks.py").write_text(text)
+    metadata = folder / "other-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nother = other_networks\n")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr("napari_segzoo.zoo.registry._SPECS", {})
+    monkeypatch.delitem(sys.modules, "other_networks", raising=False)
+
+
+def test_networks_of_other_packages_are_found(monkeypatch, tmp_path):
+    announce(
+        monkeypatch,
+        tmp_path,
+        "from napari_segzoo import ModelSpec, register\n"
+        "register(ModelSpec('theirs', 'Theirs', 'Other', (2,), 'a:b', '', '', 1, True, 3))\n",
+    )
+    register_from_other_packages()
+    assert [spec.name for spec in list_models()] == ["theirs"]
+
+
+def test_a_broken_package_only_warns(monkeypatch, tmp_path):
+    announce(monkeypatch, tmp_path, "raise RuntimeError('half installed')\n")
+    with pytest.warns(UserWarning, match="other_networks could not be registered: half installed"):
+        register_from_other_packages()
+
+
+def test_the_documented_example_works(monkeypatch, tmp_path, capsys):
+    text = (Path(__file__).parents[1] / "docs" / "how-to" / "add-a-network.md").read_text("utf-8")
+    module, entry, use = re.findall(r"```python[^\n]*\n(.*?)```", text, re.S)
+    (tmp_path / "documented_stack.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("napari_segzoo.zoo.registry._SPECS", {})
+    exec(entry.replace("napari_segzoo.zoo.stack:", "documented_stack:"), {})
+    exec(use, {})
+    assert capsys.readouterr().out.strip() == "(31, 31)"
+    (spec,) = list_models()
+    assert spec.receptive_field == 31
+    for ndim in spec.ndims:
+        network = create_model("stack", ndim=ndim, in_channels=2, num_classes=3)
+        assert network(torch.rand(1, 2, *(7, 9, 11)[:ndim])).shape[1] == 3

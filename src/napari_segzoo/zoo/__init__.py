@@ -1,6 +1,16 @@
 """Segmentation networks in PyTorch, 2D and 3D, found by name."""
 
 from . import catalog as _catalog  # noqa: F401  (fills the registry)
-from .registry import ModelSpec, PublishedCount, create_model, get_spec, list_models, register
+from .registry import (
+    ModelSpec,
+    PublishedCount,
+    create_model,
+    get_spec,
+    list_models,
+    register,
+    register_from_other_packages,
+)
+
+register_from_other_packages()
 
 __all__ = ["ModelSpec", "PublishedCount", "create_model", "get_spec", "list_models", "register"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +98,7 @@ class ModelSpec:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
 
+ENTRY_POINTS = "napari_segzoo.networks"
 _SPECS: dict[str, ModelSpec] = {}
 
 
@@ -105,6 +108,20 @@ def register(*specs: ModelSpec) -> None:
         if spec.name in _SPECS:
             raise InputError(f"A network named {spec.name!r} is registered already.")
         _SPECS[spec.name] = spec
+
+
+def register_from_other_packages() -> None:
+    """Import the modules that installed packages announce under `ENTRY_POINTS`.
+
+    Each calls `register`; one that fails is left out with a warning.
+    """
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:
+            warnings.warn(
+                f"The networks of {entry.value} could not be registered: {error}", stacklevel=2
+            )
 
 
 def list_models(ndim: int | None = None) -> list[ModelSpec]:
