@@ -1,6 +1,8 @@
 """Compiled inner loops; imported only if Numba is there (see `acceleration`).
 
-All loops release Python's global lock, so blocks can be counted in several threads.
+All loops release Python's global lock, so blocks can be counted in several threads. They
+run over slices from 0 on because Numba looks out for negative indices otherwise, which keeps
+a loop from being vectorised.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from numpy.typing import NDArray
 from .contingency import from_table, unpack
 
 U = np.uint64
-CHECKED = 1024
-GROUP = 32
+CHECKED = 8192
+GROUP = 64
 MANY = 256
 Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -32,11 +34,13 @@ def count_pairs(reference: NDArray[Any], prediction: NDArray[Any]) -> list[Part]
     if reference.dtype == np.uint16:
         packed = np.zeros((2, 1 << 16), np.int64)
         start = 4 * _count_few(_words(reference), _words(prediction), packed)
-        parts.append(_part(unpack(packed.sum(axis=0))))
+        if start:
+            parts.append(_part(unpack(packed.sum(axis=0))))
         if start < reference.size:
             table = np.zeros((4, MANY, MANY), np.int64)
-            start = _count_many(reference, prediction, start, table)
-            parts.append(_part(table.sum(axis=0)))
+            start, before = _count_many(reference, prediction, start, table), start
+            if start > before:
+                parts.append(_part(table.sum(axis=0)))
     size = 1 << 10
     keys, counts = np.zeros((size, 2), U), np.zeros(size, np.int64)
     while start < reference.size:
@@ -65,35 +69,39 @@ def _part(table: NDArray[np.int64]) -> Part:
 @njit(nogil=True, cache=True)
 def _count_few(reference, prediction, table):  # type: ignore[no-untyped-def]
     """Count words of four 16-bit labels below 4; return at which word larger ones begin."""
-    size = reference.size
-    for first in range(0, size, CHECKED):
-        last = min(first + CHECKED, size)
-        high = U(0)
-        for k in range(first, last):
-            high |= reference[k] | prediction[k]
-        if high & U(0xFFFCFFFCFFFCFFFC):
+    for first in range(0, reference.size, CHECKED):
+        ours, theirs = reference[first : first + CHECKED], prediction[first : first + CHECKED]
+        if _add_words(ours, theirs, 1, table) & U(0xFFFCFFFCFFFCFFFC):
+            _add_words(ours, theirs, -1, table)
             return first
-        for k in range(first, last):
-            word = (reference[k] << U(2)) | prediction[k]
-            key = (word | (word >> U(12)) | (word >> U(24)) | (word >> U(36))) & U(0xFFFF)
-            table[k & 1, key] += 1
-    return size
+    return reference.size
+
+
+@njit(nogil=True, cache=True)
+def _add_words(reference, prediction, amount, table):  # type: ignore[no-untyped-def]
+    """Add to the counts of words; return all bits that occur in them."""
+    bits = U(0)
+    for k in range(reference.size):
+        bits |= reference[k] | prediction[k]
+        word = (reference[k] << U(2)) | prediction[k]
+        key = (word | (word >> U(12)) | (word >> U(24)) | (word >> U(36))) & U(0xFFFF)
+        table[k & 1, key] += amount
+    return bits
 
 
 @njit(nogil=True, cache=True)
 def _count_many(reference, prediction, start, table):  # type: ignore[no-untyped-def]
     """Count labels below 256; return at which voxel larger ones begin."""
-    size = reference.size
-    for first in range(start, size, CHECKED):
-        last = min(first + CHECKED, size)
-        high = U(0)
-        for k in range(first, last):
-            high |= U(reference[k]) | U(prediction[k])
-        if high >= U(MANY):
+    for first in range(start, reference.size, CHECKED):
+        ours, theirs = reference[first : first + CHECKED], prediction[first : first + CHECKED]
+        bits = U(0)
+        for k in range(ours.size):
+            bits |= U(ours[k] | theirs[k])
+        if bits >= U(MANY):
             return first
-        for k in range(first, last):
-            table[k & 3, reference[k], prediction[k]] += 1
-    return size
+        for k in range(ours.size):
+            table[k & 3, ours[k], theirs[k]] += 1
+    return reference.size
 
 
 @njit(nogil=True, cache=True)
@@ -127,26 +135,24 @@ def _count_runs(reference, prediction, start, keys, counts):  # type: ignore[no-
     run = 0
     a = reference[start]
     b = prediction[start]
-    first = start
-    while first < size:
-        last = min(first + GROUP, size)
+    for first in range(start, size, GROUP):
+        ours, theirs = reference[first : first + GROUP], prediction[first : first + GROUP]
         changed = U(0)
-        for k in range(first, last):
-            changed |= U(reference[k] ^ a) | U(prediction[k] ^ b)
+        for k in range(ours.size):
+            changed |= U(ours[k] ^ a) | U(theirs[k] ^ b)
         if changed == 0:
-            run += last - first
-            first = last
+            run += ours.size
             continue
-        for k in range(first, last):
-            if reference[k] == a and prediction[k] == b:
+        if 2 * (used + GROUP) > counts.size:
+            _add(U(a), U(b), run, keys, counts)
+            return first, True
+        for k in range(ours.size):
+            if ours[k] == a and theirs[k] == b:
                 run += 1
                 continue
             used += _add(U(a), U(b), run, keys, counts)
-            a = reference[k]
-            b = prediction[k]
+            a = ours[k]
+            b = theirs[k]
             run = 1
-        first = last
-        if 2 * (used + GROUP) > counts.size:
-            break
     _add(U(a), U(b), run, keys, counts)
-    return first, first < size
+    return size, False

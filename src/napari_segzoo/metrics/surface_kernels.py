@@ -48,23 +48,28 @@ def _borders(block, bounds, origin, shape, ends, index, label):  # type: ignore[
             start = ((z + origin[0]) * shape[1] + y + origin[1]) * shape[2] + origin[2]
             for first in range(bounds[2, 0], bounds[2, 1], GROUP):
                 last = min(first + GROUP, bounds[2, 1])
+                here = row[first:last]
                 some = U(0)
-                for x in range(first, last):
-                    some |= U(row[x])
+                for k in range(here.size):
+                    some |= U(here[k])
                 if some == 0:
                     continue
-                if not outside:
+                if not outside and first > 0 and last < nx:
+                    up, down = above[first:last], below[first:last]
+                    behind, ahead = back[first:last], front[first:last]
+                    left, right = row[first - 1 : last - 1], row[first + 1 : last + 1]
                     changed = U(0)
-                    for x in range(max(first, 1), min(last, nx - 1)):
-                        changed |= (
-                            U(row[x] ^ above[x])
-                            | U(row[x] ^ below[x])
-                            | U(row[x] ^ back[x])
-                            | U(row[x] ^ front[x])
-                            | U(row[x] ^ row[x - 1])
-                            | U(row[x] ^ row[x + 1])
+                    for k in range(here.size):
+                        value = here[k]
+                        changed |= U(
+                            (value ^ up[k])
+                            | (value ^ down[k])
+                            | (value ^ behind[k])
+                            | (value ^ ahead[k])
+                            | (value ^ left[k])
+                            | (value ^ right[k])
                         )
-                    if changed == 0 and first > 0 and last < nx:
+                    if changed == 0:
                         continue
                 for x in range(first, last):
                     value = row[x]
