@@ -478,3 +478,15 @@ def test_gzip_holds_the_same_bytes_as_the_plain_file(tmp_path):
     plain = save_image(tmp_path / "a.nii", values, "ZYX")
     packed = save_image(tmp_path / "b.nii.gz", values, "ZYX")
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".tif", ".npy"])
+def test_labels_stored_as_real_numbers_become_whole(tmp_path, ending):
+    labels = np.arange(24, dtype=np.float32).reshape(2, 3, 4) % 3
+    path = save_image(tmp_path / f"labels{ending}", labels, "ZYX")
+    read = open_image(path, labels=True).data
+    assert read.dtype == np.int32
+    np.testing.assert_array_equal(read[1], labels[1])
+    path = save_image(tmp_path / f"other{ending}", labels + 0.5, "ZYX")
+    with pytest.raises(InputError, match="not whole numbers"):
+        open_image(path, labels=True).data[:]

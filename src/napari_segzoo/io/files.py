@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from .blocks import Progress, check_free, is_zarr, written_whole
-from .image import Image, check_axes
+from .image import Image, LazyArray, Region, check_axes
 from .units import PIXEL, length_unit
 
 TIFF = (".tif", ".tiff", ".btf", ".tf8")
@@ -40,7 +42,8 @@ def open_image(
     series : int
         Which of the images in a TIFF file.
     labels : bool
-        Take the indices of a palette PNG as values, as label images are stored, not its colours.
+        The file holds labels: the indices of a palette PNG are its values, not its colours, and
+        real numbers, as NIfTI often stores labels, are turned into int32.
 
     Returns
     -------
@@ -57,9 +60,25 @@ def open_image(
     if not path.exists():
         raise InputError(f"There is no file or folder {path}.")
     image = _open(path, axes, series, labels)
+    if labels and np.dtype(image.data.dtype).kind == "f":
+        image = replace(image, data=_whole_numbers(path, image.data), levels=())
     if axes:
         return image.with_axes(axes)
     return image.with_axes("YX") if not image.axes and image.data.ndim == 2 else image
+
+
+def _whole_numbers(path: Path, data: Any) -> LazyArray:
+    """Turn labels stored as real numbers into int32 when they are read."""
+
+    def read(region: Region) -> NDArray[Any]:
+        block = np.asarray(data[region])
+        whole = block.astype(np.int32) if np.isfinite(block).all() else None
+        if whole is None or (whole != block).any():
+            raise InputError(f"{path} holds labels that are not whole numbers.")
+        return whole
+
+    shape = tuple(int(n) for n in data.shape)
+    return LazyArray(shape, np.dtype(np.int32), read, getattr(data, "chunks", None))
 
 
 def _open(path: Path, axes: str | None, series: int, labels: bool) -> Image:

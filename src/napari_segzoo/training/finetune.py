@@ -187,7 +187,7 @@ def _make_pair(image: Any, labels: Any, axes: str | None) -> Pair:
     if isinstance(image, (str, os.PathLike)):
         image = open_image(image, axes=axes)
     if isinstance(labels, (str, os.PathLike)):
-        labels = open_image(labels)
+        labels = open_image(labels, labels=True)
     drawn = labels.data if isinstance(labels, Image) else labels
     if not isinstance(image, Image):
         image = Image(image)
