@@ -16,6 +16,8 @@ from ..errors import InputError
 from ..io import written_whole
 
 FORMAT = "napari-segzoo-checkpoint-1"
+UNREADABLE = (UnpicklingError, OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError)
+"""What PyTorch raises on files that are damaged or something else."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class TrainingState:
             self.best = None if record["best"] is None else Best(**record["best"])
         except InputError:
             raise
-        except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{path} is no checkpoint of a training, or it is damaged; remove it to begin anew."
             ) from error

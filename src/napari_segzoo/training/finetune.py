@@ -20,7 +20,7 @@ from .events import Event
 from .loop import FinetuneOptions, Job, train
 
 DEFAULT_BUDGET = 60.0
-SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (12, 24, 48, 96)}
+SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (16, 32, 64, 128)}
 """Widths of the U-Net trained from scratch by default: quick, and content with few labels."""
 PATCH = {2: (192, 192), 3: (32, 64, 64)}
 ArrayOrPath = Any
@@ -75,7 +75,7 @@ def finetune(
     architecture: str = "unet",
     architecture_options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] = (),
-    batch: int = 4,
+    batch: int | None = None,
     learning_rate: float = 3e-3,
     loss: str = "dice_cross_entropy",
     stop: Callable[[], bool] = lambda: False,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SNAPSHOT_SECONDS = 4.0
+BATCH = {2: 4, 3: 2}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class FinetuneOptions:
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    batch: int = 4
+    batch: int | None = None
     learning_rate: float = 3e-3
     loss: str = "dice_cross_entropy"
 
@@ -205,7 +206,7 @@ class _Trainer:
 
         augmentation = Augmentation()
         images, targets = [], []
-        for _ in range(self.job.options.batch):
+        for _ in range(self.job.options.batch or BATCH[self.job.info.ndim]):
             item, centre = draw_centre(self.job.training, self.classes, self.rng)
             image, target = sample_patch(item, centre, self.job.patch, augmentation, self.rng)
             images.append(change_intensity(image, augmentation, self.rng))
