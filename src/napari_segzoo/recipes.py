@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .inference import PredictOptions
@@ -40,6 +40,78 @@ def predict_script(
     return _script(_call("segzoo.predict", [repr(model), repr(image)], arguments))
 
 
+@dataclass(frozen=True)
+class Training:
+    """A run of `finetune` on files; the fields are its options.
+
+    Parameters
+    ----------
+    out : str
+        Model file to write.
+    images, labels : tuple of str
+        Files, in pairs.
+    axes : str
+        Axes of the images.
+    base : str or None
+        Bundled name or file of the model to start from; None for a new `architecture`.
+    """
+
+    out: str
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    axes: str
+    base: str | None
+    architecture: str
+    task: str
+    unlabeled: str
+    budget: float | None
+    steps: int | None
+    ndim: int | None
+    seed: int
+    device: str
+    class_names: tuple[str, ...] = ()
+
+
+_FINETUNE_DEFAULTS = {
+    "base": None,
+    "architecture": "unet",
+    "task": "semantic",
+    "unlabeled": "ignore",
+    "budget": None,
+    "steps": None,
+    "ndim": None,
+    "seed": 0,
+    "device": "auto",
+}
+
+
+def finetune_command(training: Training) -> str:
+    """Return the command line that repeats a training; it gives the classes no names."""
+    words = ["finetune", training.out]
+    for image, labels in zip(training.images, training.labels, strict=True):
+        words += ["--image", image, "--labels", labels]
+    words += ["--axes", training.axes]
+    for name, value in _unusual(training).items():
+        words += _flag(name, value)
+    return _command(words)
+
+
+def finetune_script(training: Training) -> str:
+    """Return the Python script that repeats a training."""
+    arguments = {"axes": training.axes, **_unusual(training)}
+    if training.class_names:
+        arguments["class_names"] = list(training.class_names)
+    call = _call(
+        "segzoo.finetune", [repr(list(training.images)), repr(list(training.labels))], arguments
+    )
+    return _script(f"for event in {call}:\n    print(event)\n\nevent.model.save({training.out!r})")
+
+
+def _unusual(training: Training) -> dict[str, Any]:
+    values = asdict(training)
+    return {k: values[k] for k, usual in _FINETUNE_DEFAULTS.items() if values[k] != usual}
+
+
 def evaluate_command(
     reference: str, prediction: str, spacing: Sequence[float] | None, task: str, ignore: int | None
 ) -> str:
@@ -68,7 +140,7 @@ def evaluate_script(
     reference: str, prediction: str, spacing: Sequence[float] | None, task: str, ignore: int | None
 ) -> str:
     """Return the Python script that compares two label images; see `evaluate_command`."""
-    files = [f"segzoo.open_image({name!r}).data[:]" for name in (reference, prediction)]
+    files = [f"segzoo.open_image({name!r}, labels=True).data" for name in (reference, prediction)]
     arguments: dict[str, Any] = {"task": task}
     if spacing is not None:
         arguments["spacing"] = tuple(spacing)

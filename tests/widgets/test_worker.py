@@ -28,14 +28,14 @@ def job(qtbot):
     owner.deleteLater()
 
 
-def run(qtbot, job, make):
-    with qtbot.waitSignal(job.ended, timeout=5000):
+def run(qtbot, job, make, record=None):
+    with qtbot.waitSignal(job.ended, timeout=10_000):
         job.start(make, "test")
-    return job.record
+    return record or job.record
 
 
 def test_events_arrive_in_order_and_the_end_is_told(qtbot, job):
-    record = run(qtbot, job, lambda: iter(range(20)))
+    record = run(qtbot, job, lambda: (n for n in range(20)))
     assert record.events == list(range(20))
     assert (record.outcomes, record.failures) == (["done"], [])
     assert not job.running
@@ -96,9 +96,19 @@ def test_cancel_closes_the_generator_in_its_thread(qtbot, job):
     assert endless.closed_in not in (None, threading.main_thread())
 
 
+def test_of_a_flood_only_the_latest_count(qtbot):
+    owner = QWidget()
+    job = Job(owner, latest=(int,))
+    record = Record(job)
+    run(qtbot, job, lambda: (n if n < 100_000 else "end" for n in range(100_001)), record)
+    assert record.events[-2:] == [99_999, "end"]
+    assert len(record.events) < 1000
+    owner.deleteLater()
+
+
 def test_a_second_start_during_a_run_is_ignored(qtbot, job):
     job.start(Endless(), "first")
-    job.start(lambda: iter(["second"]), "second")
+    job.start(lambda: (n for n in ["second"]), "second")
     qtbot.waitUntil(lambda: len(job.record.events) > 2)
     with qtbot.waitSignal(job.ended, timeout=5000):
         job.cancel()

@@ -9,14 +9,22 @@ from ..zoo import ModelSpec, get_spec
 from .shared_model import Choice
 
 Rows = list[tuple[str, str]]
+LINK_COLOR = "#56b4e9"
 
 
-def describe(choice: Choice) -> Rows:
-    """Return pairs of a title and its text (HTML)."""
+def describe(choice: Choice) -> str:
+    """Return a table in HTML."""
     spec = get_spec(choice.architecture)
     if choice.info is None:
-        return _describe_network(spec)
-    return _describe_model(choice, choice.info, spec)
+        rows = _describe_network(spec)
+    else:
+        rows = _describe_model(choice, choice.info, spec)
+    lines = (
+        f'<tr><td style="padding: 3px 10px 3px 0"><b>{title}</b></td>'
+        f'<td style="padding: 3px 0">{text}</td></tr>'
+        for title, text in rows
+    )
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _describe_network(spec: ModelSpec) -> Rows:
@@ -69,11 +77,11 @@ def _classes(info: ModelInfo) -> str:
 
 
 def _provenance(info: ModelInfo) -> str:
-    if not info.provenance:
+    known = {k: v for k, v in info.provenance.items() if v is not None and v != {}}
+    if not known:
         return "not stated"
     return "<br>".join(
-        f"{escape(key.replace('_', ' '))}: {escape(_plain(value))}"
-        for key, value in info.provenance.items()
+        f"{escape(key.replace('_', ' '))}: {escape(_plain(value))}" for key, value in known.items()
     )
 
 
@@ -81,7 +89,7 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_plain(v) for v in value)
     return str(value)
@@ -90,8 +98,13 @@ def _plain(value: object) -> str:
 def _receptive_field(spec: ModelSpec) -> str:
     if spec.receptive_field is None:
         return "the whole image"
-    return f"{spec.receptive_field} pixels along an axis, as published"
+    return f"{spec.receptive_field} voxels along an axis"
 
 
 def _paper(spec: ModelSpec) -> Rows:
-    return [("Paper", f'<a href="{escape(spec.url)}">{escape(spec.reference)}</a>')]
+    return [
+        (
+            "Paper",
+            f'<a href="{escape(spec.url)}" style="color:{LINK_COLOR}">{escape(spec.reference)}</a>',
+        )
+    ]

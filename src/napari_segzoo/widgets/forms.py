@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 from napari.layers import Layer
@@ -32,10 +33,12 @@ ERROR_COLOR = "#e0584f"
 def make_dock_body(dock: QWidget) -> QVBoxLayout:
     """Fill `dock` with a scrolled column and return its layout."""
     body = QWidget()
-    column = QVBoxLayout(body)
-    column.setContentsMargins(6, 6, 6, 6)
+    column = QVBoxLayout()
     column.setSpacing(6)
-    column.setAlignment(Qt.AlignmentFlag.AlignTop)
+    whole = QVBoxLayout(body)
+    whole.setContentsMargins(6, 6, 6, 6)
+    whole.addLayout(column)
+    whole.addStretch(1)
     scroll = QScrollArea()
     scroll.setWidget(body)
     scroll.setWidgetResizable(True)
@@ -104,6 +107,14 @@ def make_button(text: str, tip: str, slot: Callable[[], object]) -> QPushButton:
     return button
 
 
+def make_copy_row(command: Callable[[], object], script: Callable[[], object]) -> QHBoxLayout:
+    """Return the two buttons with which every run can be written down."""
+    return make_row(
+        make_button("Copy command", "Command line that repeats this run", command),
+        make_button("Copy script", "Python script that repeats this run", script),
+    )
+
+
 def make_choice(items: Sequence[tuple[str, str]]) -> QComboBox:
     """Return a drop-down; `items` are pairs of what is shown and what it stands for."""
     combo = QComboBox()
@@ -137,22 +148,35 @@ def make_text(html: str = "") -> QLabel:
 
 
 class StatusLine(QLabel):
-    """One sentence below a form: what goes on, or what went wrong."""
+    """What goes on, or what went wrong, in one sentence; notes stay below it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._notes: list[str] = []
+
+    def begin(self, sentence: str) -> None:
+        """Show information at the start of a run, and drop the notes of the last one."""
+        self._notes = []
+        self.say(sentence)
 
     def say(self, sentence: str) -> None:
         """Show information."""
-        self.setStyleSheet("")
-        self.setText(sentence)
+        self._show(sentence)
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence below what is said, until the next run."""
+        if sentence not in self._notes:
+            self._notes.append(sentence)
+        self._show("")
 
     def complain(self, sentence: str) -> None:
         """Show an error."""
-        self.setStyleSheet(f"color: {ERROR_COLOR};")
-        self.setText(sentence)
+        self._show(f'<span style="color: {ERROR_COLOR}">{escape(sentence)}</span>')
+
+    def _show(self, html: str) -> None:
+        self.setText("<br>".join(line for line in (html, *self._notes) if line))
 
 
 def is_result(layer: Layer) -> bool:

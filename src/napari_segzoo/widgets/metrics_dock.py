@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar, QSpinBox, QWidget
 
 from .. import recipes
-from ..errors import SegzooError
-from ..metrics import Report, evaluate
-from ..metrics.overlay import OUTCOMES, error_map
+from ..metrics import LEGENDS, Report, error_overlay, evaluate
 from ..model import SegmentClass
 from .forms import (
     LayerCombo,
@@ -20,6 +19,7 @@ from .forms import (
     lowest,
     make_button,
     make_choice,
+    make_copy_row,
     make_dock_body,
     make_form,
     make_row,
@@ -45,7 +45,7 @@ class MetricsDock(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = unwrap(viewer)
-        self._job = Job(self)
+        self._job = Job(self, latest=(Progress,))
         self._measured: tuple[Labels, Labels] | None = None
         self._note = ""
         self.reference = LayerCombo(self._viewer, Labels, lowest)
@@ -84,12 +84,7 @@ class MetricsDock(QWidget):
             return
         self._measured = (reference, prediction)
         self._note = _compare_places(reference, prediction)
-        self.status.say("Measuring…")
-        self.progress.setRange(0, 0)
-        self.progress.show()
-        self._set_running(True)
-        call = self._call(reference, prediction)
-        self._job.start(lambda: follow(call), f"Measuring {prediction.name}")
+        self._start(self._evaluation(reference, prediction), f"Measuring {prediction.name}")
 
     def cancel(self) -> None:
         """Stop measuring."""
@@ -98,28 +93,16 @@ class MetricsDock(QWidget):
     def show_errors(self) -> None:
         """Add a layer that marks right and wrong voxels by colour."""
         report = self.panel.report
-        if report is None or self._measured is None:
+        if report is None or self._measured is None or self._job.running:
             return
-        reference, prediction = self._measured
-        arrays = full_array(reference), full_array(prediction)
-        try:
-            marked = error_map(*arrays, task=report.task, ignore=report.settings["ignore"])
-        except SegzooError as error:
-            self._complain(str(error))
-            return
-        layer = add_class_layer(
-            self._viewer,
-            marked,
-            [SegmentClass(name, color) for name, color in OUTCOMES],
-            f"{prediction.name} errors",
-            result_transform(reference, possible_axes(reference)[0]),
+        reference, prediction = (full_array(layer) for layer in self._measured)
+        task, ignore = report.task, report.settings["ignore"]
+        self._start(
+            lambda progress: error_overlay(
+                reference, prediction, task=task, ignore=ignore, progress=progress
+            ),
+            f"Marking errors of {self._measured[1].name}",
         )
-        layer.metadata["napari_segzoo"] = {
-            "errors": {"reference": reference.name, "prediction": prediction.name}
-        }
-        shown = OUTCOMES[1:] if report.task == "semantic" else OUTCOMES[1:4]
-        legend = "&nbsp; ".join(f'<span style="color:{c}">■</span> {n}' for n, c in shown)
-        self.status.say(legend)
 
     def copy_command(self) -> None:
         """Copy the command line that repeats this measurement."""
@@ -142,12 +125,7 @@ class MetricsDock(QWidget):
         column.addWidget(self.progress)
         column.addWidget(self.status)
         column.addWidget(self.panel)
-        column.addLayout(
-            make_row(
-                make_button("Copy command", "Command line that repeats this", self.copy_command),
-                make_button("Copy script", "Python script that repeats this", self.copy_script),
-            )
-        )
+        column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
     def _connect(self) -> None:
         self._job.yielded.connect(self._on_event)
@@ -160,7 +138,14 @@ class MetricsDock(QWidget):
         self.panel.said.connect(self.status.say)
         self.panel.complained.connect(self._complain)
 
-    def _call(self, reference: Labels, prediction: Labels) -> Callable[[Any], Report]:
+    def _start(self, call: Callable[[Any], Any], description: str) -> None:
+        self.status.begin(f"{description}…")
+        self.progress.setRange(0, 0)
+        self.progress.show()
+        self._set_running(True)
+        self._job.start(lambda: follow(call), description)
+
+    def _evaluation(self, reference: Labels, prediction: Labels) -> Callable[[Any], Report]:
         first, second = full_array(reference), full_array(prediction)
         task, ignore = self.task.currentData(), self._ignored()
         spacing, names = _spacing(reference), _class_names(prediction)
@@ -184,14 +169,36 @@ class MetricsDock(QWidget):
             self._job.show_progress(event.done, event.total)
         elif isinstance(event, Report):
             self.panel.show_report(event)
+            self.status.say(self._note)
+        elif isinstance(event, np.ndarray):
+            self._add_errors(event)
+
+    def _add_errors(self, codes: np.ndarray) -> None:
+        reference, prediction = self._measured
+        legend = LEGENDS[self.panel.report.task]
+        layer = add_class_layer(
+            self._viewer,
+            codes,
+            [SegmentClass("", ""), *(SegmentClass(e.name, e.colour) for e in legend.values())],
+            f"{prediction.name} errors",
+            result_transform(reference, possible_axes(reference)[0]),
+        )
+        layer.metadata["napari_segzoo"] = {
+            "errors": {"reference": reference.name, "prediction": prediction.name}
+        }
+        prediction.visible = False
+        self.status.say(
+            "<br>".join(
+                f'<span style="color:{e.colour}">■</span> {e.name}: {e.meaning}'
+                for e in legend.values()
+            )
+        )
 
     def _on_end(self, outcome: str) -> None:
         self.progress.hide()
         self._set_running(False)
         if outcome == "cancelled":
             self.status.say("Cancelled.")
-        elif outcome == "done":
-            self.status.say(self._note)
 
     def _go_to_slice(self, number: int) -> None:
         if self._measured is not None:

@@ -13,7 +13,7 @@ from ..errors import SegzooError
 from ..model import bundled_models, find_model, read_info
 from ..zoo import get_spec, list_models
 from .description import describe
-from .forms import StatusLine, make_button, make_dock_body, make_form, make_row, make_text, narrow
+from .forms import StatusLine, make_button, make_dock_body, make_row, make_text, narrow
 from .shared_model import Choice, load_choice, shared_model, unwrap
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ class ModelDock(QWidget):
         self.load_button = make_button("Load…", "Open a model file", self._ask_file)
         self.save_button = make_button("Save as…", "Save the model as one file", self._ask_target)
         self.status = StatusLine()
-        self._details = make_form()
+        self.details = make_text()
         column = make_dock_body(self)
         column.addWidget(self.choices)
         column.addLayout(make_row(self.load_button, self.save_button))
         column.addWidget(_separator())
-        column.addLayout(self._details)
+        column.addWidget(self.details)
         column.addWidget(self.status)
         self._fill_choices()
         self.choices.activated.connect(self._choose_shown)
@@ -94,16 +94,13 @@ class ModelDock(QWidget):
 
     def _show_choice(self) -> None:
         choice = self._shared.choice
-        while self._details.rowCount():
-            self._details.removeRow(0)
+        self.details.setText("" if choice is None else describe(choice))
         self.status.say("")
         self.save_button.setEnabled(choice is not None and choice.info is not None)
         self._show_in_drop_down(choice)
         if choice is None:
             self.status.say("Choose a model, load one from a file, or train one in the Train dock.")
             return
-        for title, text in describe(choice):
-            self._details.addRow(make_text(f"<b>{title}</b>"), make_text(text))
         if choice.info is None:
             self.status.say("This network is not trained yet: draw and train it in the Train dock.")
 

@@ -100,6 +100,13 @@ class Preview:
         return layer
 
 
+def hide_previews(viewer: napari.viewer.Viewer) -> None:
+    """Make room for a result."""
+    for layer in viewer.layers:
+        if "preview" in layer.metadata.get("napari_segzoo", {}):
+            layer.visible = False
+
+
 def _position(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
     """Return the voxel of `layer` at the viewer's sliders."""
     point = layer.world_to_data(viewer.dims.point[-layer.ndim :])

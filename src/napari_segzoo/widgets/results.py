@@ -21,7 +21,7 @@ REFRESH_SHARE = 0.2
 
 def class_colors(classes: Sequence[SegmentClass]) -> DirectLabelColormap:
     """Return the colours of the classes for a Labels layer; the background is transparent."""
-    colors: dict[int | None, Any] = {n: c.color for n, c in enumerate(classes)}
+    colors: dict[int | None, Any] = {n: c.color for n, c in enumerate(classes) if n > 0}
     return DirectLabelColormap(color_dict={**colors, 0: "transparent", None: "transparent"})
 
 

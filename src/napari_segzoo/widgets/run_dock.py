@@ -16,8 +16,9 @@ from ..errors import SegzooError
 from ..inference import Note, Plan, Prediction, PredictOptions, TileDone, prepare
 from ..io import Image
 from ..model import default_classes
-from .forms import StatusLine, make_button, make_dock_body, make_row, make_text
+from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row, make_text
 from .layers import core_image, result_transform
+from .preview import hide_previews
 from .recipe_files import RecipeFiles
 from .results import LiveLayers, add_class_layer, add_probability_layers
 from .run_form import RunForm
@@ -35,7 +36,7 @@ class RunDock(QWidget):
         super().__init__()
         self._viewer = unwrap(viewer)
         self._shared = shared_model(self._viewer)
-        self._job = Job(self)
+        self._job = Job(self, latest=(TileDone,))
         self._live = LiveLayers(self, self._viewer)
         self._made: dict[str, Any] = {}
         self._begin = 0.0
@@ -90,12 +91,7 @@ class RunDock(QWidget):
         column.addWidget(self.progress)
         column.addWidget(self.plan)
         column.addWidget(self.status)
-        column.addLayout(
-            make_row(
-                make_button("Copy command", "Command line that repeats this", self.copy_command),
-                make_button("Copy script", "Python script that repeats this", self.copy_script),
-            )
-        )
+        column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
     def _start(self, only_plan: bool) -> None:
         layer, choice = self.form.image.layer, self._shared.choice
@@ -122,6 +118,7 @@ class RunDock(QWidget):
         self.progress.setRange(0, 0)
         self.progress.show()
         self.plan.clear()
+        self.status.begin("Preparing…")
         self._set_running(True)
         image = core_image(layer, axes)
         self._job.start(
@@ -144,7 +141,7 @@ class RunDock(QWidget):
             if not self._live.layers:
                 self._job.cancel()
         elif isinstance(event, Note):
-            self.status.say(event.message)
+            self.status.note(event.message)
 
     def _add_layers(self, prediction: Prediction) -> None:
         info, output = prediction.model.info, prediction.plan.output
@@ -171,6 +168,7 @@ class RunDock(QWidget):
             ]
         for layer in layers:
             layer.metadata["napari_segzoo"] = {**self._made, "partial": True}
+        hide_previews(self._viewer)
         self._live.watch(layers)
 
     def _on_end(self, outcome: str) -> None:

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
-from ..errors import SegzooError
-from ..io import Image
-from ..training import Finished, Note, Scored, Snapshot, Started, StepDone, finetune
+from .. import recipes
+from ..training import Finished, Note, Scored, Started, StepDone
 from .class_table import ClassTable
-from .forms import StatusLine, make_button, make_dock_body, make_row
+from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
 from .layers import core_image, full_array
 from .pairs import PairList
 from .preview import Preview, visible_region
-from .shared_model import Choice, load_choice, shared_model, unwrap
-from .train_form import TrainForm, TrainSettings
+from .recipe_files import RecipeFiles
+from .shared_model import Choice, shared_model, unwrap
+from .train_form import TrainForm
+from .train_run import PreviewDone, TrainRun
 from .worker import Job
 
 if TYPE_CHECKING:
     import napari
-    from numpy.typing import NDArray
 
     from ..inference.region import Region
-    from ..model import SegmentationModel
-
-
-@dataclass(frozen=True)
-class PreviewDone:
-    """A region as the model sees it now."""
-
-    region: Region
-    labels: NDArray
-    model: SegmentationModel
 
 
 class TrainDock(QWidget):
@@ -83,12 +71,10 @@ class TrainDock(QWidget):
     def train(self) -> None:
         """Start training; annotations and the present model stay as they are until it succeeds."""
         if self._job.running:
-            return None
-        pairs = self.pairs.pairs()
-        if any(image is None for image, _ in pairs):
-            return self._complain("There is no image layer; open an image first.")
-        if any(labels is None for _, labels in pairs):
-            return self._complain("There is no labels layer; press New labels layer and paint.")
+            return
+        pairs = self._checked_pairs()
+        if pairs is None:
+            return
         axes = self.pairs.axes.currentText()
         images = [core_image(image, axes) for image, _ in pairs]
         labels = [full_array(layer) for _, layer in pairs]
@@ -96,6 +82,7 @@ class TrainDock(QWidget):
         names = self.classes.class_names() if settings.task == "semantic" else []
         self._name = pairs[0][0].name
         self._stop.clear()
+        self.status.begin("Preparing…")
         self._start_preview(pairs[-1][0], axes)
         self._show_plot()
         self.progress.setValue(0)
@@ -103,12 +90,19 @@ class TrainDock(QWidget):
         self._set_running(True)
         run = TrainRun(images, labels, settings, names, self._stop.is_set, self._visible)
         self._job.start(run, f"Training on {self._name}")
-        return None
 
     def stop(self) -> None:
         """End the training after the step in hand and keep the best model so far."""
         self.status.say("Stopping…")
         self._stop.set()
+
+    def copy_command(self) -> None:
+        """Copy the command line that repeats this training."""
+        self._copy(recipes.finetune_command)
+
+    def copy_script(self) -> None:
+        """Copy the Python script that repeats this training."""
+        self._copy(recipes.finetune_script)
 
     def _lay_out(self) -> None:
         column = make_dock_body(self)
@@ -120,6 +114,43 @@ class TrainDock(QWidget):
         column.addWidget(self.progress)
         column.addLayout(self._plot_place)
         column.addWidget(self.status)
+        column.addLayout(make_copy_row(self.copy_command, self.copy_script))
+
+    def _checked_pairs(self) -> list[tuple[Any, Any]] | None:
+        """Return the image and labels layers, or complain."""
+        pairs = self.pairs.pairs()
+        if any(image is None for image, _ in pairs):
+            self._complain("There is no image layer; open an image first.")
+            return None
+        if any(labels is None for _, labels in pairs):
+            self._complain("There is no labels layer; press New labels layer and paint.")
+            return None
+        return pairs
+
+    def _copy(self, write: Callable[[recipes.Training], str]) -> None:
+        pairs = self._checked_pairs()
+        if pairs is None:
+            return
+        files, settings = RecipeFiles(), self.form.settings()
+        axes = self.pairs.axes.currentText()
+        label_axes = axes.replace("C", "")
+        training = recipes.Training(
+            out=f"{pairs[0][0].name}.safetensors",
+            images=tuple(files.layer(image, axes) for image, _ in pairs),
+            labels=tuple(files.layer(labels, label_axes) for _, labels in pairs),
+            axes=axes,
+            base=files.model(settings.start) if settings.start else None,
+            architecture=settings.architecture,
+            task=settings.task,
+            unlabeled=settings.unlabeled,
+            budget=settings.budget,
+            steps=settings.steps,
+            ndim=settings.ndim,
+            seed=settings.seed,
+            device=settings.device,
+            class_names=tuple(self.classes.class_names()),
+        )
+        self.status.say(files.copy(write(training)))
 
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
@@ -163,7 +194,7 @@ class TrainDock(QWidget):
         elif isinstance(event, PreviewDone):
             self._preview.show(event.region, event.labels, event.model.info.classes)
         elif isinstance(event, Note):
-            self.status.say(event.message)
+            self.status.note(event.message)
         elif isinstance(event, Finished):
             self._finish(event)
 
@@ -189,54 +220,3 @@ class TrainDock(QWidget):
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)
         show_error(sentence)
-
-
-@dataclass(frozen=True)
-class TrainRun:
-    """The work of one training, called in the worker."""
-
-    images: list[Image]
-    labels: list[Any]
-    settings: TrainSettings
-    class_names: list[str]
-    stop: Callable[[], bool]
-    visible: Mapping[int, Region | None]
-
-    def __call__(self) -> Iterator[object]:
-        if "torch" not in sys.modules:
-            yield Note("Loading PyTorch…")
-            import torch  # noqa: F401  so that loading does not count as training time
-        s = self.settings
-        base = load_choice(s.start) if s.start is not None else None
-        for event in finetune(
-            self.images,
-            self.labels,
-            base=base,
-            task=s.task,
-            unlabeled=s.unlabeled,
-            budget=s.budget,
-            steps=s.steps,
-            seed=s.seed,
-            device=s.device,
-            ndim=s.ndim,
-            architecture=s.architecture,
-            class_names=self.class_names,
-            stop=self.stop,
-        ):
-            if isinstance(event, Snapshot | Finished):
-                yield from self._preview(event.model)
-            yield event
-
-    def _preview(self, model: SegmentationModel) -> Iterator[PreviewDone | Note]:
-        from ..inference.region import predict_region
-
-        image = self.images[-1]
-        region = self.visible.get(model.info.ndim)
-        if region is None:
-            return
-        try:
-            labels = predict_region(model, image.data, image.axes, region, self.settings.device)
-        except (SegzooError, RuntimeError) as error:
-            yield Note(f"The preview is left out: {error}")
-            return
-        yield PreviewDone(region, labels, model)

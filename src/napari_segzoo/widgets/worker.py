@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import GeneratorWorker
 
@@ -22,7 +24,10 @@ from .torch_import import make_torch_safe
 CLOSING_TIMEOUT = 60.0
 """Seconds that a closing viewer waits for a run to reach its next event."""
 
-Work = Callable[[], Iterable[Any]]
+HAND_OVER_EVERY = 50
+"""Milliseconds."""
+
+Work = Callable[[], Generator[Any, None, None]]
 
 
 class _Worker(GeneratorWorker):
@@ -50,11 +55,17 @@ class _Worker(GeneratorWorker):
             self._closed.wait(CLOSING_TIMEOUT)
 
 
-def _guarded(make: Work) -> Generator[Any, None, None]:
-    """Yield from `make()`; the worker would swallow a RuntimeError, so it becomes a RunError."""
+def _guarded(make: Work, events: deque[Any]) -> Generator[None, None, None]:
+    """Put what `make()` yields into `events`, and close it at the end.
+
+    The worker would swallow a RuntimeError, so it becomes a RunError.
+    """
     make_torch_safe()
     try:
-        yield from make()
+        with closing(make()) as inner:
+            for event in inner:
+                events.append(event)
+                yield
     except RuntimeError as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"The run failed: {first_line}") from error
@@ -107,16 +118,20 @@ class Job(QObject):
     """Runs one generator at a time in a worker thread, on behalf of a dock.
 
     It stops when the viewer closes, which waits for it, or when its owner is destroyed.
+    Events are handed over some times a second, so that no run, however fast, can keep the
+    GUI busy.
 
     Parameters
     ----------
     owner : QWidget
         The dock.
+    latest : tuple of type
+        Kinds of events of which only the last of a row counts.
 
     Signals
     -------
     yielded(object)
-        Each value the generator yields.
+        Each value the generator yields, but see `latest`.
     failed(str)
         One sentence, before `ended`.
     ended(str)
@@ -127,10 +142,15 @@ class Job(QObject):
     failed = Signal(str)
     ended = Signal(str)
 
-    def __init__(self, owner: QWidget) -> None:
+    def __init__(self, owner: QWidget, *, latest: tuple[type, ...] = ()) -> None:
         super().__init__(owner)
+        self._latest = latest
         self._worker: _Worker | None = None
         self._outcome = "done"
+        self._events: deque[Any] = deque()
+        self._timer = QTimer(self)
+        self._timer.setInterval(HAND_OVER_EVERY)
+        self._timer.timeout.connect(self._hand_over)
 
     @property
     def running(self) -> bool:
@@ -138,7 +158,7 @@ class Job(QObject):
         return self._worker is not None
 
     def start(self, make: Work, description: str, *, quiet: bool = False) -> None:
-        """Call `make` in a worker thread and iterate over what it returns.
+        """Call `make` in a worker thread and iterate over the generator it returns.
 
         Unless `quiet`, napari's activity dock shows the description and the progress.
         """
@@ -148,19 +168,20 @@ class Job(QObject):
         worker = create_worker(
             _guarded,
             make,
+            self._events,
             _worker_class=_Worker,
             _start_thread=False,
             _ignore_errors=True,
             _progress=None if quiet else {"total": 0, "desc": description},
         )
         self._worker = worker
-        worker.yielded.connect(self.yielded)
         worker.errored.connect(self._on_error)
         worker.aborted.connect(self._on_abort)
         worker.warned.connect(_log_warning)
         worker.finished.connect(self._on_finished)
         self.destroyed.connect(worker.ask_to_quit)
         worker.start()
+        self._timer.start()
 
     def cancel(self) -> None:
         """Stop at the next event, without waiting for it."""
@@ -174,8 +195,16 @@ class Job(QObject):
             bar.total = total
             bar.update(done - bar.n)
 
+    def _hand_over(self) -> None:
+        for _ in range(len(self._events)):
+            event = self._events.popleft()
+            replaced = self._events and type(self._events[0]) is type(event)
+            if not (replaced and isinstance(event, self._latest)):
+                self.yielded.emit(event)
+
     def _on_error(self, error: Exception) -> None:
         self._outcome = "failed"
+        self._hand_over()
         if isinstance(error, SegzooError):
             sentence = str(error)
             show_error(sentence)
@@ -188,6 +217,8 @@ class Job(QObject):
         self._outcome = "cancelled"
 
     def _on_finished(self) -> None:
+        self._hand_over()
+        self._timer.stop()
         self._worker = None
         self.ended.emit(self._outcome)
 
