@@ -152,7 +152,7 @@ def test_object_numbers_train_an_instance_model():
     from scipy import ndimage as ndi
 
     ids, count = ndi.label(truth)
-    finished = train(image, ids, task="instances", steps=60)[-1]
+    finished = train(image, ids, task="instances", steps=150)[-1]
     assert finished.model.info.task == "instances"
     objects = segzoo.predict(finished.model, image, output="instances")
     assert abs(int(objects.max()) - count) <= 2
@@ -252,3 +252,34 @@ def test_a_loss_that_explodes_is_one_sentence(drawn, monkeypatch):
     with pytest.raises(RunError, match="no longer a finite number"):
         train(image, strokes)
     np.testing.assert_array_equal(strokes, before)
+
+
+def test_running_out_of_memory_halves_the_batch_and_says_so(drawn, monkeypatch):
+    from napari_segzoo.training import losses
+
+    whole = losses.total_loss
+
+    def limited(network, x, *rest):
+        if len(x) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 99 bytes")
+        return whole(network, x, *rest)
+
+    image, strokes, _ = drawn
+    monkeypatch.setattr("napari_segzoo.training.losses.total_loss", limited)
+    events = train(image, strokes, steps=2)
+    notes = [e.message for e in events if isinstance(e, Note)]
+    assert [n.split("with ")[1] for n in notes] == [
+        "2 patch(es) per step.",
+        "1 patch(es) per step.",
+    ]
+    assert events[-1].steps == 2
+
+
+@pytest.mark.parametrize(
+    "shape, patch", [((5, 40, 30), (6, 40, 32)), ((70, 200, 300), (32, 64, 64))]
+)
+def test_patches_fit_the_images_and_the_network(shape, patch):
+    labels = np.zeros(shape, np.uint8)
+    labels[2, :9, :9], labels[3, :9, :9] = 1, 2
+    events = segzoo.finetune(segzoo.Image(noise(shape), "ZYX"), labels, steps=1)
+    assert next(events).patch == patch

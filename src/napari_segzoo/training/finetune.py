@@ -116,7 +116,7 @@ def finetune(
     class_names : sequence of str
         Names of the classes from 0, the background, on.
     batch, learning_rate : int, float
-        Patches per step, and the highest learning rate.
+        Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate.
     loss : str
         A name of `training.losses.LOSSES`.
     stop : callable

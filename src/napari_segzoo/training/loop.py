@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, RunError
+from ..inference.tiling import round_up
 from ..model import ModelInfo, SegmentationModel
-from .data import IGNORE, Labelling, TrainingImage
+from .data import Labelling, TrainingImage
 from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
 from .schedule import rate_factor
 
@@ -32,8 +33,8 @@ class FinetuneOptions:
 
     Parameters
     ----------
-    batch : int
-        Patches per step.
+    batch : int or None
+        Patches per step; None is `BATCH`.
     learning_rate : float
         Highest rate of AdamW; it rises linearly over the first 5% and then falls with
         the power 0.9 of what is left.
@@ -84,7 +85,7 @@ class Job:
     options : FinetuneOptions
         How.
     patch : tuple of int
-        Patch along the spatial axes.
+        Largest patch along the spatial axes; cut to the images, up to what the network needs.
     started : float
         `time.monotonic` at the start.
     stop : callable
@@ -143,19 +144,25 @@ class _Trainer:
         self.precision = training_precision(device)
         self.loss = make_loss(job.options.loss, weights=_class_weights(job), device=device)
         self.rng = np.random.default_rng(job.options.seed)
+        self.batch = job.options.batch or BATCH[job.info.ndim]
+        self.patch = _fit_patch(job, model.network.divisor)  # type: ignore[arg-type]
         self.classes = sorted({c for item in job.training for c in item.drawn})
         self.best: tuple[float, SegmentationModel] | None = None
 
     def run(self) -> Iterator[Event]:
         job, options = self.job, self.job.options
         parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
-        yield Started(job.labelled_voxels, str(self.device), parameters, job.patch)
+        yield Started(job.labelled_voxels, str(self.device), parameters, self.patch)
         yield from self._warnings()
         step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
         progress = 0.0
         while progress < 1 and not job.stop():
             rate = options.learning_rate * rate_factor(progress)
-            losses.append(self._step(rate))
+            try:
+                losses.append(self._step(rate))
+            except (MemoryError, RuntimeError) as error:
+                yield self._step_down(error)
+                continue
             step += 1
             seconds = time.monotonic() - job.started
             progress = options.progress(step, seconds)
@@ -206,13 +213,28 @@ class _Trainer:
 
         augmentation = Augmentation()
         images, targets = [], []
-        for _ in range(self.job.options.batch or BATCH[self.job.info.ndim]):
+        for _ in range(self.batch):
             item, centre = draw_centre(self.job.training, self.classes, self.rng)
-            image, target = sample_patch(item, centre, self.job.patch, augmentation, self.rng)
+            image, target = sample_patch(item, centre, self.patch, augmentation, self.rng)
             images.append(change_intensity(image, augmentation, self.rng))
             targets.append(target)
         x = torch.stack(images).to(self.device).contiguous(memory_format=self.layout)
         return x, torch.stack(targets).to(self.device)
+
+    def _step_down(self, error: Exception) -> Note:
+        """Halve the batch if memory ran out; raise the error again if it is another one."""
+        from ..inference.device import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise error
+        if self.batch == 1:
+            raise RunError(
+                "Memory ran out even with one patch at a time; close other programs, or train a "
+                "smaller network. Labels and earlier models are untouched."
+            ) from error
+        self.optimizer.zero_grad()
+        self.batch //= 2
+        return Note(f"Memory ran out; going on with {self.batch} patch(es) per step.")
 
     def _averaged_model(self) -> SegmentationModel:
         network = copy.deepcopy(self.network).cpu().eval()
@@ -220,6 +242,8 @@ class _Trainer:
         return SegmentationModel(self.job.info, network)
 
     def _score(self, step: int) -> Scored:
+        from .drawn_scores import mean_dice
+
         model = self._averaged_model()
         dice = mean_dice(model, self.job.validation, self.job.options.device)
         foreground = [v for c, v in dice.items() if c > 0 and not math.isnan(v)]
@@ -261,6 +285,14 @@ def _class_weights(job: Job) -> Tensor | None:
     return frequency_weights([sum(counts) for counts in drawn])
 
 
+def _fit_patch(job: Job, divisor: Sequence[int]) -> tuple[int, ...]:
+    """Cut the patch to the largest training image, and round it up to what the network needs."""
+    largest = np.max([item.target.shape for item in job.training], axis=0)
+    return tuple(
+        round_up(min(p, int(n)), d) for p, n, d in zip(job.patch, largest, divisor, strict=True)
+    )
+
+
 def training_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the device computes in it, else float32."""
     import torch
@@ -271,27 +303,3 @@ def training_precision(device: torch.device) -> torch.dtype:
     if device.type == "cpu" and (found.get("avx512_bf16") or found.get("amx_bf16")):
         return torch.bfloat16
     return torch.float32
-
-
-def mean_dice(
-    model: SegmentationModel, images: Sequence[TrainingImage], device: str
-) -> dict[int, float]:
-    """Dice of each class over the known voxels of all images together; nan if it is in neither."""
-    from ..inference import PredictOptions, prepare
-    from ..preprocess import Normalization
-
-    as_is = model.with_info(normalization=Normalization("range", 0.0, 1.0), task="semantic")
-    count = model.info.num_outputs
-    overlap, total = np.zeros(count), np.zeros(count)
-    axes = "C" + "ZYX"[-model.info.ndim :]
-    for item in images:
-        run = prepare(as_is, item.image.numpy(), axes=axes, options=PredictOptions(device=device))
-        for _ in run.run():
-            pass
-        target = item.target.numpy()
-        known = target != IGNORE
-        for c in range(count):
-            predicted, true = (run.result == c) & known, target == c
-            overlap[c] += 2 * np.count_nonzero(predicted & true)
-            total[c] += np.count_nonzero(predicted) + np.count_nonzero(true)
-    return {c: float(overlap[c] / total[c]) if total[c] else math.nan for c in range(count)}
