@@ -29,6 +29,9 @@ def predict(
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto or torch.")] = "auto",
     tta: Annotated[bool, typer.Option("--tta", help="Average over mirrored tiles.")] = False,
+    crf: Annotated[
+        bool, typer.Option("--crf", help="Draw borders to the image's edges by a dense CRF.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
@@ -47,7 +50,7 @@ def predict(
     sizes: Any = tile if tile == "auto" else [int(n) for n in parse_numbers(tile, "--tile")]
     if sizes != "auto" and len(sizes) == 1:
         (sizes,) = sizes
-    options = PredictOptions(kind, sizes, overlap, blend, device, precision, engine, tta)
+    options = PredictOptions(kind, sizes, overlap, blend, device, precision, engine, tta, crf)
     loaded = load_model(model)
     pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
     records = []

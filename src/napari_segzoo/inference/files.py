@@ -16,7 +16,7 @@ from ..errors import InputError, RunError
 from .events import Note, TileDone
 from .plan import DEFAULTS, Plan, PredictOptions
 from .predict import prepare
-from .prediction import Prediction, result_shape
+from .prediction import Prediction, probabilities_of, result_shape
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
@@ -150,7 +150,12 @@ def prepare_file(
                 f"{path} was begun with another model, image or option; run without resume to "
                 "begin anew."
             )
-    run.result = _open_store(store, model, run.plan, keep=record is not None)
+    if not record:
+        shutil.rmtree(store, ignore_errors=True)
+    run.result = _open_array(store / "result.zarr", model, run.plan, keep=bool(record))
+    if options.crf:
+        whole = probabilities_of(run.plan)
+        run.scores = _open_array(store / "scores.zarr", model, whole, keep=bool(record))
     scale = dict(zip(getattr(image, "axes", ""), getattr(image, "scale", ()), strict=False))
     return FileRun(
         run,
@@ -172,7 +177,8 @@ def fingerprint(run: Prediction) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     o = run.options
-    asked = (run.plan.layout, str(run.image.dtype), o.output, o.overlap, o.blend, o.tta, o.engine)
+    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf)
+    asked = (run.plan.layout, str(run.image.dtype), *how)
     digest.update(repr((asked, run.model.info.normalization)).encode())
     return digest.hexdigest()
 
@@ -185,21 +191,20 @@ def _read_progress(store: Path) -> dict[str, Any] | None:
     return record
 
 
-def _open_store(store: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:
+def _open_array(path: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:
     import zarr
 
     axes, shape, dtype = result_shape(model, plan)
     try:
         if keep:
-            return zarr.open_array(store / "result.zarr", mode="r+")
-        shutil.rmtree(store, ignore_errors=True)
+            return zarr.open_array(path, mode="r+")
         side = CHUNK[plan.layout.ndim]
         spatial = plan.layout.model_axes
         chunks = tuple(
             min(n, side) if a in spatial else 1 for a, n in zip(axes, shape, strict=True)
         )
-        return zarr.create_array(store / "result.zarr", shape=shape, dtype=dtype, chunks=chunks)
+        return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
     except OSError as error:
         raise RunError(
-            f"{store.parent} cannot be written to: {error.strerror or error}."
+            f"{path.parent.parent} cannot be written to: {error.strerror or error}."
         ) from error

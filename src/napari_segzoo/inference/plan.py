@@ -37,6 +37,7 @@ class PredictOptions:
     precision: str = "auto"
     engine: str = "auto"
     tta: bool = False
+    crf: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -81,6 +82,8 @@ class Plan:
         "labels", "instances" or "probabilities".
     tta : bool
         Whether mirrored tiles are averaged.
+    crf : bool
+        Whether the result is refined by a fully connected CRF.
     """
 
     layout: Layout
@@ -94,6 +97,7 @@ class Plan:
     memory: int
     output: str
     tta: bool
+    crf: bool
 
     @property
     def tiles(self) -> int:
@@ -110,7 +114,7 @@ class Plan:
         return (
             f"{self.device} {self.precision}; {self.tiles} tile(s) of {tile} "
             f"{self.layout.model_axes}, overlap {overlap}, {self.tiling.blend} blend; "
-            f"up to {self.memory / 2**20:.0f} MiB; "
+            f"{'refined by a CRF; ' if self.crf else ''}up to {self.memory / 2**20:.0f} MiB; "
             f"axes {self.layout.axes} → {self.output} at the scale of the image"
         )
 
@@ -261,4 +265,5 @@ def _finish(
         memory=tile_bytes * batch + held,
         output=options.output,
         tta=options.tta,
+        crf=options.crf,
     )

@@ -73,6 +73,7 @@ def predict(
     precision: str = "auto",
     engine: str = "auto",
     tta: bool = False,
+    crf: bool = False,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -108,6 +109,10 @@ def predict(
         What executes the network.
     tta : bool
         Average over mirrored tiles: 4 times the work in 2D, 8 times in 3D.
+    crf : bool
+        Draw the borders between classes to the edges in the image, by a fully connected CRF
+        (`postprocess.crf`). The probabilities of the whole image are kept meanwhile: in memory,
+        or beside `out`.
     out : str or path, optional
         File to write (.tif, .zarr, .nii.gz, .png, .npy); it appears when it is whole.
     overwrite, resume : bool
@@ -131,7 +136,7 @@ def predict(
     from ..model import SegmentationModel, load_model
     from .files import prepare_file
 
-    options = PredictOptions(output, tile, overlap, blend, device, precision, engine, tta)
+    options = PredictOptions(output, tile, overlap, blend, device, precision, engine, tta, crf)
     if not isinstance(model, SegmentationModel):
         model = load_model(model)
     if isinstance(image, (str, os.PathLike)):

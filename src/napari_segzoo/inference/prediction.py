@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from ..errors import InputError, RunError
 from .device import is_out_of_memory
 from .events import Note, TileDone
 from .plan import Plan, PredictOptions, shrink_plan
+from .refine import refine
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..model import SegmentationModel
     from ..preprocess import Intensity
     from .rolling import Column, RollingSum
@@ -41,6 +44,9 @@ class Prediction:
         Axes of `result`.
     result : array-like
         Filled while `run` goes on: a NumPy array, or anything that takes slices.
+    scores : array-like or None
+        With the option crf, the network's probabilities of the whole image, from which the
+        result is refined; made in memory if none are given.
     """
 
     model: SegmentationModel
@@ -49,6 +55,7 @@ class Prediction:
     plan: Plan
     axes: str
     result: Any
+    scores: Any = None
 
     def run(self, *, start: int = 0) -> Iterator[TileDone | Note]:
         """Compute; closing the generator stops after the tile in hand and keeps what is done.
@@ -92,6 +99,8 @@ class Prediction:
 
         plan, layout = self.plan, self.plan.layout
         device = torch.device(plan.device)
+        if self.options.crf and self.scores is None:
+            self.scores = np.zeros(*result_shape(self.model, probabilities_of(plan))[1:])
         forward = make_forward(
             self.model.network,
             ndim=layout.ndim,
@@ -123,6 +132,26 @@ class Prediction:
                             )
                         if done > start:
                             yield TileDone(done, total, region)
+        if self.options.crf:
+            yield Note("Refining with the fully connected CRF.")
+            yield from (TileDone(total, total, region) for region in refine(self))
+
+    def write(
+        self, leading: tuple[int, ...], box: tuple[slice, ...], scores: Tensor
+    ) -> tuple[slice, ...]:
+        """Write the probabilities (K, ...) of a box, in the form asked for, and return where."""
+        from .forward import to_labels
+
+        every = tuple(slice(n, n + 1) for n in leading)
+        if self.plan.output == "probabilities":
+            region = (*every, slice(0, scores.shape[0]), *box)
+            block: NDArray[Any] = scores.cpu().numpy()
+        else:
+            region = (*every, *box)
+            objects = self.model.info.task == "instances"
+            block = to_labels(scores, foreground_only=objects and self.plan.output == "labels")
+        self.result[region] = block[(None,) * len(every)]
+        return region
 
     def _separate_objects(self) -> None:
         from ..postprocess import separate_objects
@@ -181,7 +210,14 @@ class _Walk:
             for (tile, own), tile_scores in zip(batch, scores, strict=True):
                 sums.add(tile, tile_scores)
                 number += 1
-                yield self._write(tile, sums) if own and number > written else None
+                if not (own and number > written):
+                    yield None
+                    continue
+                scores = sums.take(tile.complete)
+                if self.prediction.scores is not None:
+                    where = (*self.leading, slice(None), *tile.complete)
+                    self.prediction.scores[where] = scores.cpu().numpy()
+                yield self.prediction.write(self.leading, tile.complete, scores)
 
     def _read(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
         """Read, normalise and pad tiles: (N, C, [Z,] Y, X)."""
@@ -200,21 +236,10 @@ class _Walk:
             blocks.append(np.pad(self.intensity.apply(raw), pad, mode="reflect"))
         return np.stack(blocks)
 
-    def _write(self, tile: Tile, sums: RollingSum) -> tuple[slice, ...]:
-        from .forward import to_labels
 
-        plan = self.prediction.plan
-        scores = sums.take(tile.complete)
-        every = tuple(slice(n, n + 1) for n in self.leading)
-        if plan.output == "probabilities":
-            region = (*every, slice(0, scores.shape[0]), *tile.complete)
-            block: NDArray[Any] = scores.cpu().numpy()
-        else:
-            region = (*every, *tile.complete)
-            objects = self.prediction.model.info.task == "instances"
-            block = to_labels(scores, foreground_only=objects and plan.output == "labels")
-        self.prediction.result[region] = block[(None,) * len(every)]
-        return region
+def probabilities_of(plan: Plan) -> Plan:
+    """Return the same plan with probabilities as its output."""
+    return replace(plan, output="probabilities")
 
 
 def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

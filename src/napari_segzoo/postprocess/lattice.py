@@ -34,10 +34,9 @@ class PermutohedralLattice:
         limits = torch.iinfo(torch.int64)
         factors = torch.randint(limits.min, limits.max, (d + 1,), generator=generator)
         factors = factors.to(features.device)
-        corners = torch.arange(d + 1, device=features.device).view(-1, 1, 1)
-        offsets = torch.where(rank <= d - corners, corners, corners - (d + 1))
-        keys = ((nearest.long() + offsets) * factors).sum(dim=-1)
-        vertices, self._vertex = torch.unique(keys, return_inverse=True)
+        origin = (nearest.long() * factors).sum(dim=1)
+        keys = [origin + _corner_offset(rank, corner, factors) for corner in range(d + 1)]
+        vertices, self._vertex = torch.unique(torch.stack(keys), return_inverse=True)
         self._size = len(vertices)
         self._neighbours = [self._find(vertices, factors, axis) for axis in range(d + 1)]
 
@@ -97,6 +96,12 @@ def _enclosing_simplex(elevated: Tensor) -> tuple[Tensor, Tensor]:
     below, above = rank < 0, rank > d
     nearest = nearest + (d + 1) * (below.to(nearest.dtype) - above.to(nearest.dtype))
     return nearest, rank + (d + 1) * (below.long() - above.long())
+
+
+def _corner_offset(rank: Tensor, corner: int, factors: Tensor) -> Tensor:
+    """Return what the hash of a point's corner of a remainder has beyond that of corner 0."""
+    size = len(factors)
+    return torch.where(rank < size - corner, corner, corner - size).mul_(factors).sum(dim=1)
 
 
 def _barycentric(offset: Tensor, rank: Tensor) -> Tensor:
