@@ -17,7 +17,7 @@ from napari_segzoo.zoo.receptive_field import reach, receptive_field
 
 PUBLISHED = [(spec.name, count) for spec in list_models() for count in spec.published]
 NAMES = [spec.name for spec in list_models()]
-FLAT = [case for case in CASES if case.ndim == 2]
+FLAT = [case for case in CASES if case.ndim == 2 and case.name != "u2net"]  # as U²-NetP
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
 
 
@@ -82,7 +82,7 @@ def test_a_side_head_exists_only_if_asked_for(name):
 @every_case
 def test_logits_have_the_size_of_the_input(case: Case):
     network = case.build(in_channels=5, num_classes=3).eval()
-    size = tuple(d * (2 + n % 2) for n, d in enumerate(network.divisor))
+    size = tuple(d * (1 + n % 2) for n, d in enumerate(network.divisor))
     with torch.no_grad():
         y = network(torch.rand(1, 5, *size))
     assert y.shape == (1, 3, *size)
@@ -101,7 +101,8 @@ def _measure_statistics(network, x):
 @every_case
 def test_every_parameter_learns(case: Case):
     network = case.build(in_channels=2, num_classes=3)
-    x = torch.rand(2, 2, *case.size)
+    size = (*case.size[:-1], 64)
+    x = torch.rand(2, 2, *size)
     _measure_statistics(network, x)
     network.eval()
     if hasattr(network, "output_weights"):
@@ -110,7 +111,7 @@ def test_every_parameter_learns(case: Case):
         assert all(y.shape == outputs[0].shape for y in outputs)
     else:
         outputs = [network(x)]
-    target = torch.randint(0, 3, (2, *case.size))
+    target = torch.randint(0, 3, (2, *size))
     sum(F.cross_entropy(y, target) for y in outputs).backward()
     silent = [
         name
@@ -134,7 +135,8 @@ def test_evaluation_is_deterministic_and_side_outputs_start_with_the_main_one(ca
 @every_case
 def test_training_takes_a_single_image(case: Case):
     network = case.build(in_channels=1, num_classes=2).train()
-    size = tuple(2 * d for d in network.divisor)
+    *others, last = network.divisor
+    size = (*others, 2 * last)
     network(torch.rand(1, 1, *size)).sum().backward()
 
 

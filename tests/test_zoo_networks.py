@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import ModelSpec, create_model, list_models, register
-from napari_segzoo.zoo.blocks import PooledNorm, count_parameters
+from napari_segzoo.zoo.blocks import InstanceNorm, PooledNorm, count_parameters
 from napari_segzoo.zoo.cost import cost
 from napari_segzoo.zoo.encnet import Encoding
 from napari_segzoo.zoo.fastfcn import JPU
@@ -202,6 +202,15 @@ def test_pooled_norm_is_batch_norm_wherever_that_can_train():
     assert set(ours.state_dict()) == set(theirs.state_dict())
     single = torch.rand(1, 3, 1, 1)
     torch.testing.assert_close(ours(single), theirs.eval()(single))
+
+
+def test_instance_norm_is_that_of_pytorch_and_takes_a_single_voxel():
+    ours, theirs = InstanceNorm(3), nn.InstanceNorm2d(3, affine=True)
+    x = torch.rand(2, 3, 4, 5)
+    torch.testing.assert_close(ours(x), theirs(x))
+    single = ours(torch.rand(1, 3, 1, 1))
+    torch.testing.assert_close(single, torch.zeros(1, 3, 1, 1), rtol=0, atol=1e-4)
+    assert set(ours.state_dict()) == set(theirs.state_dict())
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class Case:
     @property
     def size(self) -> tuple[int, ...]:
         """A small input size that every network takes."""
-        return (64, 64) if self.ndim == 2 else (32, 32, 64)
+        return (64, 64) if self.ndim == 2 else (32, 32, 32)
 
 
 def small_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

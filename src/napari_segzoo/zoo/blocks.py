@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -19,7 +20,6 @@ AVG_POOL: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 ADAPTIVE_AVG_POOL: dict[int, Layer] = {2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 DROPOUT: dict[int, Layer] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 BATCH_NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-INSTANCE_NORM: dict[int, Layer] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 
 
@@ -31,7 +31,7 @@ def norm_layer(kind: str, channels: int, ndim: int) -> nn.Module:
     kind : {"batch", "instance", "group", "none"}
         "instance" and "group" take their statistics from the tile, so that results
         depend on the tile; group normalisation has 8 groups, or fewer if `channels`
-        is no multiple of 8.
+        is no multiple of 8 with at least two channels each.
     channels, ndim : int
         Feature channels and spatial dimensions.
     """
@@ -39,9 +39,10 @@ def norm_layer(kind: str, channels: int, ndim: int) -> nn.Module:
     if kind == "batch":
         layer = BATCH_NORM[ndim](channels)
     elif kind == "instance":
-        layer = INSTANCE_NORM[ndim](channels, affine=True)
+        layer = InstanceNorm(channels)
     elif kind == "group":
-        layer = nn.GroupNorm(next(g for g in (8, 4, 2, 1) if channels % g == 0), channels)
+        groups = next((g for g in (8, 4, 2) if channels % g == 0 and channels > g), 1)
+        layer = nn.GroupNorm(groups, channels)
     elif kind == "none":
         layer = nn.Identity()
     else:
@@ -91,6 +92,21 @@ def resize_to(x: Tensor, size: Sequence[int]) -> Tensor:
 def count_parameters(network: nn.Module) -> int:
     """Number of trainable parameters (running statistics of normalisation are not)."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalisation in 2D and 3D, also of a feature map with a single voxel.
+
+    PyTorch's own refuses those, which small images have at the bottom of a deep network.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, x.shape[1], self.weight, self.bias)
 
 
 class PooledNorm(_BatchNorm):
