@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .blocks import BATCH_NORM, CONV, MAX_POOL, resize_to
 
-HEIGHTS = {"stage1": 7, "stage2": 6, "stage3": 5, "stage4": 4}
-"""Resolutions inside a stage; the deeper stages dilate instead of pooling."""
+HEIGHTS = (7, 6, 5, 4, 4, 4)
+"""Levels inside each stage; the last two stages dilate instead of pooling."""
 
 
 class ConvNormReLU(nn.Module):
@@ -113,38 +113,29 @@ class U2Net(nn.Module):
         super().__init__()
         quarter, half = max(1, width // 4), max(1, width // 2)
         if small:
-            mids = dict.fromkeys(range(1, 7), quarter)
-            outs = dict.fromkeys(range(1, 7), width)
+            mids, outs = (quarter,) * 6, (width,) * 6
             decoder_mids, decoder_outs = mids, outs
         else:
-            mids = {1: half, 2: half, 3: width, 4: 2 * width, 5: 4 * width, 6: 4 * width}
-            outs = {1: width, 2: 2 * width, 3: 4 * width, 4: 8 * width, 5: 8 * width, 6: 8 * width}
-            decoder_mids = {1: quarter, 2: half, 3: width, 4: 2 * width, 5: 4 * width}
-            decoder_outs = {
-                1: width,
-                2: width,
-                3: 2 * width,
-                4: 4 * width,
-                5: 8 * width,
-                6: 8 * width,
-            }
+            mids = (half, half, width, 2 * width, 4 * width, 4 * width)
+            outs = (width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width)
+            decoder_mids = (quarter, *mids[1:])
+            decoder_outs = (width, width, 2 * width, 4 * width, 8 * width, 8 * width)
 
         def block(level: int, source: int, mid: int, out: int) -> ResidualU:
-            height = HEIGHTS.get(f"stage{level}", 4)
-            return ResidualU(source, mid, out, ndim=ndim, height=height, pooling=level < 5)
+            height, pooling = HEIGHTS[level - 1], level < 5
+            return ResidualU(source, mid, out, ndim=ndim, height=height, pooling=pooling)
 
         self.pool = MAX_POOL[ndim](2, stride=2)
-        source = in_channels
+        sources = (in_channels, *outs[:-1])
         for n in range(1, 7):
-            self.add_module(f"stage{n}", block(n, source, mids[n], outs[n]))
-            source = outs[n]
+            self.add_module(f"stage{n}", block(n, sources[n - 1], mids[n - 1], outs[n - 1]))
         for n in range(5, 0, -1):
-            below = outs[6] if n == 5 else decoder_outs[n + 1]
-            layer = block(n, below + outs[n], decoder_mids[n], decoder_outs[n])
+            joined = decoder_outs[n] + outs[n - 1]
+            layer = block(n, joined, decoder_mids[n - 1], decoder_outs[n - 1])
             self.add_module(f"stage{n}d", layer)
         for n in range(1, 7):
-            source = outs[6] if n == 6 else decoder_outs[n]
-            self.add_module(f"side{n}", CONV[ndim](source, num_classes, 3, padding=1))
+            side = CONV[ndim](decoder_outs[n - 1], num_classes, 3, padding=1)
+            self.add_module(f"side{n}", side)
         self.outconv = CONV[ndim](6 * num_classes, num_classes, 1)
         self.divisor = (32,) * ndim
         if deep_supervision:
