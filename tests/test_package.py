@@ -24,9 +24,10 @@ LAYERS = [
     {"errors"},
     {"zoo"},
     {"axes", "io", "model", "preprocess", "synthetic"},
-    {"inference", "metrics", "postprocess", "recipes", "training"},
-    {"demo", "sample_data"},
+    {"imported", "inference", "metrics", "postprocess", "recipes", "training"},
+    {"demo", "imported", "sample_data"},
     {"cli", "widgets"},
+    {"__main__"},
 ]
 LIST_CONTRIBUTIONS = """
 from npe2 import PluginManager
@@ -181,7 +182,9 @@ def test_every_imported_library_is_a_dependency(requirements):
     asked = {
         re.match(r"[\w-]+", line).group()
         for line in requirements
-        if not any(f"extra == '{extra}'" in line for extra in ("test", "lint", "docs", "dev"))
+        if not any(
+            f"extra == '{extra}'" in line for extra in ("test", "bench", "lint", "docs", "dev")
+        )
     }
     imported = {name.split(".")[0] for path in SOURCES for name in imported_modules(path)}
     third_party = imported - sys.stdlib_module_names - {"napari_segzoo"}

@@ -133,3 +133,13 @@ def test_command_line(tmp_path, capsys):
     assert "refined by a CRF" in streams.err
     expected = predict(tmp_path / "m.safetensors", image, device="cpu", crf=True)
     assert np.array_equal(open_image(tmp_path / "out.tif").data[...], expected)
+
+
+def test_the_plan_counts_its_memory():
+    """Probabilities of the whole image, and the largest block with its margin."""
+    image = np.zeros((1000, 800), np.uint8)
+    plain, refined = (
+        prepare(unsure_model(), image, options=PredictOptions(device="cpu", crf=c)).plan.memory
+        for c in (False, True)
+    )
+    assert refined >= max(plain, 712 * 712 * 8 * 20) + 4 * 2 * image.size

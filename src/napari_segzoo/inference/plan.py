@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..axes import Layout
 from ..errors import InputError
 from .device import find_device, find_precision, free_memory
+from .refine import block_bytes
 from .tiling import BLENDS, Tiling, round_up
 
 if TYPE_CHECKING:
@@ -253,6 +254,9 @@ def _finish(
     for n in tile:
         tile_voxels *= n
     held = min(voxels, max(column_voxels, tile_voxels)) * scores_bytes
+    memory = tile_bytes * batch + held
+    if options.crf:
+        memory = max(memory, block_bytes(model, layout))
     return Plan(
         layout=layout,
         tiling=Tiling(layout.spatial_shape, tile, tuple(overlap), divisor, options.blend),
@@ -262,7 +266,7 @@ def _finish(
         batch=batch,
         column_voxels=column_voxels,
         tile_bytes=tile_bytes * batch,
-        memory=tile_bytes * batch + held,
+        memory=memory,
         output=options.output,
         tta=options.tta,
         crf=options.crf,

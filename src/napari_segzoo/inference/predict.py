@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from ..axes import find_layout
 from .events import Note, TileDone
 from .plan import DEFAULTS, PredictOptions, make_plan
-from .prediction import Prediction, check_image, result_shape
+from .prediction import Prediction, check_image, probabilities_of, result_shape
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
@@ -57,6 +59,9 @@ def prepare(
     result_axes, shape, dtype = result_shape(model, plan)
     if result is None:
         result = np.zeros(shape, dtype)
+        if options.crf:
+            kept = 4 * prod(result_shape(model, probabilities_of(plan))[1])
+            plan = replace(plan, memory=plan.memory + kept)
     return Prediction(model, image, options, plan, result_axes, result)
 
 

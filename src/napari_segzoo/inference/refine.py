@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,23 @@ import numpy as np
 from ..preprocess import Normalization
 
 if TYPE_CHECKING:
+    from ..axes import Layout
+    from ..model import SegmentationModel
     from .prediction import Prediction
 
 BLOCK = {2: 512, 3: 96}
 """Sides of the blocks that are refined at once, without the margin around them."""
+
+
+def block_bytes(model: SegmentationModel, layout: Layout) -> int:
+    """Memory that refining one block takes, at most."""
+    from ..postprocess.crf import DEFAULT, bytes_per_voxel, halo
+
+    margin = halo(DEFAULT[layout.ndim], spacing_of(model))
+    side = BLOCK[layout.ndim]
+    sides = (min(n, side + 2 * m) for n, m in zip(layout.spatial_shape, margin, strict=True))
+    channels = 1 if layout.channel_axis is None else layout.shape[layout.channel_axis]
+    return prod(sides) * bytes_per_voxel(layout.ndim + channels, model.info.num_outputs)
 
 
 def refine(run: Prediction) -> Iterator[tuple[slice, ...]]:
@@ -33,8 +47,8 @@ def refine(run: Prediction) -> Iterator[tuple[slice, ...]]:
 
     from ..postprocess.crf import DEFAULT, halo, refine_probabilities
 
-    layout, info = run.plan.layout, run.model.info
-    crf, spacing = DEFAULT[layout.ndim], info.voxel_size or (1.0,) * layout.ndim
+    layout = run.plan.layout
+    crf, spacing = DEFAULT[layout.ndim], spacing_of(run.model)
     margin = halo(crf, spacing)
     device = torch.device("cpu" if run.plan.device.startswith("mps") else run.plan.device)
     intensity = Normalization().measure(run.image, layout.channel_axis)
@@ -59,6 +73,11 @@ def refine(run: Prediction) -> Iterator[tuple[slice, ...]]:
                 slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True)
             )
             yield run.write(leading, box, refined[(slice(None), *inside)])
+
+
+def spacing_of(model: SegmentationModel) -> tuple[float, ...]:
+    """Return the voxel size of the images that a model was trained on; 1 where it is not known."""
+    return model.info.voxel_size or (1.0,) * model.info.ndim
 
 
 def _boxes(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:

@@ -61,6 +61,20 @@ def halo(crf: CRF, spacing: Sequence[float]) -> tuple[int, ...]:
     return tuple(ceil(2 * s) for s in _voxels(crf.reach, spacing))
 
 
+def bytes_per_voxel(dimensions: int, classes: int) -> int:
+    """Memory that `refine_probabilities` takes, at most.
+
+    Parameters
+    ----------
+    dimensions : int
+        Spatial axes and channels of the image together.
+    classes : int
+        Of the probabilities.
+    """
+    corners = dimensions + 1
+    return 90 * corners + 4 * classes * (3 * corners + 8)
+
+
 def refine_probabilities(
     probabilities: Tensor, image: Tensor, crf: CRF, spacing: Sequence[float]
 ) -> Tensor:

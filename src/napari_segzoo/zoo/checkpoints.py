@@ -124,6 +124,11 @@ def _two_classes(state: State, build: Build, in_channels: int) -> dict[str, Tens
     one, two = state_shapes(build, in_channels, 1), state_shapes(build, in_channels, 2)
     widened = dict(state)
     for name in changed(one, two):
+        if state[name].shape != one[name]:
+            raise InputError(
+                f"The checkpoint does not fit the network: {name} has the shape "
+                f"{tuple(state[name].shape)}, not {tuple(one[name])}; check the options."
+            )
         tensor = state[name].new_zeros(two[name])
         axes = zip(one[name], two[name], strict=True)
         where = tuple(slice(None) if a == b else slice(1, None, 2) for a, b in axes)
