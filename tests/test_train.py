@@ -167,22 +167,32 @@ def test_a_checkpoint_cannot_run_code(folders, tmp_path):
     assert not (tmp_path / "evil").exists()
 
 
+SHARED = TrainOptions(
+    architecture_options={"widths": (4, 8), "norm": "group"},
+    epochs=2,
+    batch=4,
+    crop=(16,),
+    resize=(1, 1),
+    loss="cross_entropy",
+    device="cpu",
+    precision="float32",
+)
 WORKER = """
 import sys, torch
-from napari_segzoo.training import Finished, Scored, find_dataset
+from napari_segzoo.training import Scored, find_dataset
 from napari_segzoo.training.processes import process_rank
 from napari_segzoo.training.recipe import TrainOptions
 from napari_segzoo.training.train import train_model
 
 folder, out = sys.argv[1:]
-options = TrainOptions(architecture_options={"widths": (4, 8), "norm": "group"}, epochs=2,
-                       batch=4, crop=(16,), resize=(1, 1), loss="cross_entropy", device="cpu",
-                       precision="float32")
-events = list(train_model(find_dataset(folder, validation_share=0.4), options))
-scores = [(e.mean_iou, e.iou) for e in events if isinstance(e, Scored)]
-state = events[-1].model.network.state_dict()
-torch.save({"scores": scores, "state": state, "info": dict(events[-1].model.info.provenance)},
-           f"{out}/{process_rank()}.pt")
+events = list(train_model(find_dataset(folder, validation_share=0.4), {options}))
+model = events[-1].model
+found = {{
+    "scores": [e.mean_iou for e in events if isinstance(e, Scored)],
+    "state": model.network.state_dict(),
+    "processes": model.info.provenance["processes"],
+}}
+torch.save(found, f"{{out}}/{{process_rank()}}.pt")
 """
 
 
@@ -190,26 +200,19 @@ torch.save({"scores": scores, "state": state, "info": dict(events[-1].model.info
 def test_two_processes_train_one_network(folders, tmp_path):
     """Their weights and scores are the same, and those of one process to rounding."""
     script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    alone.mkdir(), together.mkdir()
+    script.write_text(WORKER.format(options=SHARED))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    common = [str(script), str(folders)]
-    subprocess.run([sys.executable, *common, str(alone)], check=True)
-    subprocess.run(
-        [*launcher, "--nproc-per-node", "2", *common, str(together)],
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    one = torch.load(alone / "0.pt")
-    first, second = torch.load(together / "0.pt"), torch.load(together / "1.pt")
-    assert (one["info"]["processes"], first["info"]["processes"]) == (1, 2)
+    words = ["--nproc-per-node", "2", str(script), str(folders), str(tmp_path)]
+    subprocess.run([*launcher, *words], check=True, stderr=subprocess.DEVNULL)
+    first, second = torch.load(tmp_path / "0.pt"), torch.load(tmp_path / "1.pt")
+    assert first["processes"] == 2
+    events = list(train_model(find_dataset(folders, validation_share=0.4), SHARED))
+    scores = [e.mean_iou for e in events if isinstance(e, Scored)]
     assert first["scores"] == second["scores"]
     assert_equal_weights(first["state"], second["state"])
-    for name, value in one["state"].items():
+    for name, value in weights(events[-1].model).items():
         torch.testing.assert_close(first["state"][name], value, rtol=1e-3, atol=1e-4)
-    for (mean, _), (expected, _) in zip(first["scores"], one["scores"], strict=True):
-        assert mean == pytest.approx(expected, abs=0.01)
+    assert first["scores"] == pytest.approx(scores, abs=0.01)
 
 
 def test_voc_with_a_backbone_network(tmp_path, capsys):
@@ -246,6 +249,14 @@ def test_a_budget_ends_in_time_with_a_validated_model(folders):
     steps = [e for e in events if isinstance(e, StepDone)]
     assert steps[-1].progress == 1 and steps[-2].seconds < 1
     assert events[-1].validation is not None
+
+
+def test_mixed_precision_keeps_weights_in_full(folders):
+    finished = train(folders, epochs=1, crop=(16,), precision="bfloat16")[-1]
+    exact = train(folders, epochs=1, crop=(16,))[-1]
+    assert all(v.dtype != torch.bfloat16 for v in weights(finished.model).values())
+    assert finished.loss != exact.loss
+    assert finished.loss == pytest.approx(exact.loss, rel=0.05)
 
 
 def test_training_stops_when_asked(folders):

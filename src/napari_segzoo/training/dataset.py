@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def find_dataset(
     if dataset.validation or not validation_share:
         return dataset
     training, validation = _split(dataset.training, seed, validation_share)
-    return Dataset(**{**vars(dataset), "training": training, "validation": validation})
+    return replace(dataset, training=training, validation=validation)
 
 
 def _split(

@@ -13,7 +13,7 @@ from ..inference.device import PRECISIONS
 from ..inference.tiling import round_up
 from ..model import ModelInfo, default_classes, read_info
 from ..preprocess import Normalization
-from ..zoo import get_spec
+from ..zoo import ModelSpec, get_spec
 from .dataset import Dataset
 from .losses import check_loss
 from .survey import Survey
@@ -189,7 +189,6 @@ def describe(dataset: Dataset, found: Survey, options: TrainOptions) -> ModelInf
     """Return the record of the model to be trained."""
     spec = get_spec(options.architecture)
     count = len(found.counts)
-    named = options.weights is not None and options.weights in spec.weights
     return ModelInfo(
         architecture=options.architecture,
         ndim=found.ndim,
@@ -199,8 +198,16 @@ def describe(dataset: Dataset, found: Survey, options: TrainOptions) -> ModelInf
         normalization=_normalization(options.weights, spec.weights, found.in_channels),
         voxel_size=found.voxel_size,
         unit=found.unit,
-        licence=f"Started from {spec.weights_licence}" if named else "",
+        licence=_licence(options.weights, spec),
     )
+
+
+def _licence(weights: str | os.PathLike[str] | None, spec: ModelSpec) -> str:
+    if weights is None:
+        return ""
+    if weights in spec.weights:
+        return f"Started from {spec.weights_licence}"
+    return f"Started from {Path(weights).name}, whose terms apply"
 
 
 def _normalization(
