@@ -159,8 +159,12 @@ def _flag(name: str, value: Any) -> list[str]:
     if value is True:
         return [flag]
     if isinstance(value, tuple | list):
-        return [flag, ",".join(f"{v:g}" for v in value)]
-    return [flag, str(value)]
+        return [flag, ",".join(_number(v) for v in value)]
+    return [flag, _number(value) if isinstance(value, float) else str(value)]
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def _command(words: Sequence[str]) -> str:

@@ -1,12 +1,6 @@
 """A real viewer with the plugin, and what a user does with menus and mouse."""
 
-import os
-import tempfile
 from pathlib import Path
-
-os.environ.setdefault(
-    "NAPARI_CONFIG", str(Path(tempfile.mkdtemp(prefix="napari-config-")) / "settings.yaml")
-)
 
 import numpy as np
 import pytest

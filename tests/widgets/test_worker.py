@@ -106,6 +106,19 @@ def test_of_a_flood_only_the_latest_count(qtbot):
     owner.deleteLater()
 
 
+def test_slots_that_let_the_event_loop_run_change_no_order(qtbot, job):
+    seen = []
+
+    def slow(event):
+        qtbot.wait(60)
+        seen.append(event)
+
+    job.yielded.connect(slow)
+    record = run(qtbot, job, lambda: (n for n in range(5)))
+    assert seen == record.events == list(range(5))
+    assert record.outcomes == ["done"]
+
+
 def test_a_second_start_during_a_run_is_ignored(qtbot, job):
     job.start(Endless(), "first")
     job.start(lambda: (n for n in ["second"]), "second")

@@ -146,7 +146,10 @@ class Job(QObject):
         super().__init__(owner)
         self._latest = latest
         self._worker: _Worker | None = None
-        self._outcome = "done"
+        self._error: Exception | None = None
+        self._aborted = False
+        self._over = False
+        self._handing_over = False
         self._events: deque[Any] = deque()
         self._timer = QTimer(self)
         self._timer.setInterval(HAND_OVER_EVERY)
@@ -164,7 +167,7 @@ class Job(QObject):
         """
         if self.running:
             return
-        self._outcome = "done"
+        self._error, self._aborted = None, False
         worker = create_worker(
             _guarded,
             make,
@@ -196,31 +199,46 @@ class Job(QObject):
             bar.update(done - bar.n)
 
     def _hand_over(self) -> None:
-        for _ in range(len(self._events)):
+        if self._handing_over:  # a slot lets the event loop run, and the timer fires in it
+            return
+        self._handing_over = True
+        while self._events:
             event = self._events.popleft()
             replaced = self._events and type(self._events[0]) is type(event)
             if not (replaced and isinstance(event, self._latest)):
                 self.yielded.emit(event)
+        self._handing_over = False
+        if self._over:
+            self._end()
 
     def _on_error(self, error: Exception) -> None:
-        self._outcome = "failed"
-        self._hand_over()
-        if isinstance(error, SegzooError):
-            sentence = str(error)
-            show_error(sentence)
-        else:
-            sentence = f"The run failed unexpectedly ({type(error).__name__}: {error})."
-            notification_manager.receive_error(type(error), error, error.__traceback__)
-        self.failed.emit(sentence)
+        self._error = error
 
     def _on_abort(self) -> None:
-        self._outcome = "cancelled"
+        self._aborted = True
 
     def _on_finished(self) -> None:
+        self._over = True
         self._hand_over()
+
+    def _end(self) -> None:
         self._timer.stop()
         self._worker = None
-        self.ended.emit(self._outcome)
+        self._over = False
+        if self._error is not None:
+            self.failed.emit(_tell(self._error))
+            self.ended.emit("failed")
+        else:
+            self.ended.emit("cancelled" if self._aborted else "done")
+
+
+def _tell(error: Exception) -> str:
+    """Show an error in napari and return it as one sentence."""
+    if isinstance(error, SegzooError):
+        show_error(str(error))
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return f"The run failed unexpectedly ({type(error).__name__}: {error})."
 
 
 def _log_warning(warning: tuple[Any, ...]) -> None:
