@@ -106,7 +106,7 @@ def grow(region: Region, shape: Sequence[int], axes: Sequence[int]) -> tuple[Reg
 
 
 def read(image: Any, region: Region, name: str) -> NDArray[Any]:
-    """Read a region as unsigned labels: uint16 if they fit, otherwise uint64.
+    """Read a region as unsigned labels: uint8 as they are, uint16 if they fit, else uint64.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def read(image: Any, region: Region, name: str) -> NDArray[Any]:
     """
     block = np.asarray(image[region])
     if block.dtype.kind == "b":
-        return block.astype(np.uint16)
+        block = block.view(np.uint8)
     if not block.dtype.isnative:
         block = block.astype(block.dtype.newbyteorder("="))
     signed = block.dtype.kind == "i"
     if block.dtype.itemsize <= 2 and not signed:
-        return _contiguous(block, np.uint16)
+        return _contiguous(block, block.dtype)
     if signed and int(block.min()) < 0:
         raise InputError(
             f"The {name} holds the negative label {int(block.min())}; labels must be 0 "
@@ -142,7 +142,7 @@ def read(image: Any, region: Region, name: str) -> NDArray[Any]:
     return _contiguous(block, np.uint16 if top <= np.iinfo(np.uint16).max else np.uint64)
 
 
-def _contiguous(block: NDArray[Any], dtype: type[np.unsignedinteger[Any]]) -> NDArray[Any]:
+def _contiguous(block: NDArray[Any], dtype: Any) -> NDArray[Any]:
     return np.require(block, dtype, ["C", "A"])
 
 

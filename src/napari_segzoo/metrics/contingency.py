@@ -70,12 +70,13 @@ def count_pairs(reference: Labels, prediction: Labels) -> Contingency:
 
     Parameters
     ----------
-    reference, prediction : uint16 or uint64 array
+    reference, prediction : uint8, uint16 or uint64 array
         C-contiguous, of the same shape.
     """
-    if reference.dtype != prediction.dtype:
-        reference, prediction = reference.astype(np.uint64), prediction.astype(np.uint64)
-    reference, prediction = reference.reshape(-1), prediction.reshape(-1)
+    wide = np.result_type(reference, prediction, np.uint16)
+    reference, prediction = (
+        labels.reshape(-1).astype(wide, copy=False) for labels in (reference, prediction)
+    )
     kernels = acceleration.kernels()
     if kernels is not None:
         return merge([Contingency(*part) for part in kernels.count_pairs(reference, prediction)])
@@ -121,9 +122,10 @@ def _packed(reference: Labels, prediction: Labels) -> NDArray[Any]:
 
 def unpack(histogram: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the 4 x 4 table that a histogram of 65536 packed quadruples stands for."""
-    digits = histogram.reshape(16, 16, 16, 16)
-    pairs = sum(digits.sum(axis=tuple({0, 1, 2, 3} - {axis})) for axis in range(4))
-    return np.asarray(pairs, np.int64).reshape(4, 4)
+    for side in (256, 16):
+        halves = histogram.reshape(side, side)
+        histogram = halves.sum(axis=0) + halves.sum(axis=1)
+    return histogram.reshape(4, 4)
 
 
 def _count_runs(reference: Labels, prediction: Labels) -> Contingency:

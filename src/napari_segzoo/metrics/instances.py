@@ -12,6 +12,7 @@ from .contingency import Contingency
 
 THRESHOLDS = tuple(n / 100 for n in range(50, 100, 5))
 SPLIT_SHARE = 0.1
+BATCH_EDGES = 1000
 Ints = NDArray[np.int64]
 
 
@@ -83,7 +84,7 @@ def match(found: Objects, threshold: float = 0.5, most_pairs: bool = True) -> In
     Notes
     -----
     Above an IoU of 0.5 every object has at most one partner. At 0.5 and below, the assignment
-    is solved in each connected group of objects alone, so that its cost stays small.
+    is solved for some connected groups of objects at a time, so that its cost stays small.
     """
     iou = found.iou
     chosen = np.flatnonzero(iou >= threshold)
@@ -103,7 +104,9 @@ def match(found: Objects, threshold: float = 0.5, most_pairs: bool = True) -> In
     contested = np.isin(member, np.unique(member[rivals]))
     order = np.flatnonzero(contested)[np.argsort(member[contested], kind="stable")]
     kept = [chosen[~contested]]
-    for part in np.split(order, np.flatnonzero(np.diff(member[order])) + 1):
+    ends = np.flatnonzero(np.diff(member[order])) + 1
+    _, last = np.unique(ends // BATCH_EDGES, return_index=True)
+    for part in np.split(order, ends[last]):
         gain = iou[chosen[part]] + (len(part) if most_pairs else 0)
         kept.append(chosen[part[_assign(row[part], column[part], gain)]])
     return np.sort(np.concatenate(kept))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import gamma, pi
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class _Points:
     """Border voxels in order of their index, numbered by label and frame from 1 on."""
 
     index: Ints
-    group: NDArray[np.uint32]
+    group: NDArray[Any]
 
     def take(self, chosen: NDArray[np.bool_]) -> _Points:
         return _Points(self.index[chosen], self.group[chosen])
@@ -80,7 +81,7 @@ def _points(queries: Border, targets: Border, frame: int) -> tuple[_Points, _Poi
     frames = np.concatenate([queries.index, targets.index]) // frame
     if frames.max() > frames.min():
         number = _numbered(frames * (int(number.max()) + 1) + number)
-    group = (number + 1).astype(np.uint32)
+    group = (number + 1).astype(np.uint8 if number.max() < 255 else np.uint32)
     count = len(queries.index)
     return _Points(queries.index, group[:count]), _Points(targets.index, group[count:])
 
@@ -116,7 +117,7 @@ def _by_neighbourhood(queries: _Points, targets: _Points, shape: Shape3, scale: 
         stop = min(z + depth, end)
         box[0] = stop - z + 2 * reach[0]
         corner = np.array([z, 0, 0]) - reach
-        marks = np.zeros(int(np.prod(box)), np.uint32)
+        marks = np.zeros(int(np.prod(box)), targets.group.dtype)
         a, b = np.searchsorted(targets.index, [corner[0] * plane, (stop + reach[0]) * plane])
         kernels.mark(targets.index[a:b], targets.group[a:b], corner, image, box, marks)
         steps = (offsets[:, 0] * box[1] + offsets[:, 1]) * box[2] + offsets[:, 2]
@@ -160,7 +161,7 @@ def _by_group(queries: _Points, targets: _Points, shape: Shape3, scale: Floats) 
 def _groups(points: _Points) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Yield each group and the positions of its voxels, in order."""
     order = np.argsort(points.group, kind="stable")
-    starts = np.flatnonzero(np.diff(points.group[order], prepend=np.uint32(0)))
+    starts = np.flatnonzero(np.diff(points.group[order], prepend=points.group.dtype.type(0)))
     for part in np.split(order, starts[1:]):
         yield int(points.group[part[0]]), part
 

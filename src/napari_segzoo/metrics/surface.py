@@ -61,7 +61,7 @@ def border_voxels(
 
     Parameters
     ----------
-    block : uint16 or uint64 array, shape (Z, Y, X)
+    block : uint8, uint16 or uint64 array, shape (Z, Y, X)
         Labels, with one more voxel around `inner` wherever the image goes on.
     inner : tuple of slice
         The part of the block to look at.

@@ -9,7 +9,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 U = np.uint64
-GROUP = 64
 
 
 def border_voxels(
@@ -37,59 +36,58 @@ def border_voxels(
 @njit(nogil=True, cache=True)
 def _borders(block, bounds, origin, shape, ends, index, label):  # type: ignore[no-untyped-def]
     """Write linear index and label of border voxels; return how many there are."""
-    nz, ny, nx = block.shape
+    nz, ny = block.shape[:2]
+    x0, x1 = bounds[2]
+    edge = np.zeros((x1 - x0 + 7) // 8 * 8, block.dtype)
+    words = edge.view(U)
+    per_word = edge.size // words.size
     found = 0
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
             row = block[z, y]
-            outside = (ends[0] and (z == 0 or z == nz - 1)) or (ends[1] and (y == 0 or y == ny - 1))
-            above, below = block[max(z - 1, 0), y], block[min(z + 1, nz - 1), y]
-            back, front = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
-            start = ((z + origin[0]) * shape[1] + y + origin[1]) * shape[2] + origin[2]
-            for first in range(bounds[2, 0], bounds[2, 1], GROUP):
-                last = min(first + GROUP, bounds[2, 1])
-                here = row[first:last]
-                some = U(0)
-                for k in range(here.size):
-                    some |= U(here[k])
-                if some == 0:
+            if (ends[0] and (z == 0 or z == nz - 1)) or (ends[1] and (y == 0 or y == ny - 1)):
+                edge[: x1 - x0] = row[x0:x1]
+            else:
+                above, below = block[max(z - 1, 0), y], block[min(z + 1, nz - 1), y]
+                back, front = block[z, max(y - 1, 0)], block[z, min(y + 1, ny - 1)]
+                _mark_changes(row, above, below, back, front, x0, x1, ends[2], edge)
+            start = ((z + origin[0]) * shape[1] + y + origin[1]) * shape[2] + origin[2] + x0
+            for w in range(words.size):
+                if words[w] == 0:
                     continue
-                if not outside and first > 0 and last < nx:
-                    up, down = above[first:last], below[first:last]
-                    behind, ahead = back[first:last], front[first:last]
-                    left, right = row[first - 1 : last - 1], row[first + 1 : last + 1]
-                    changed = U(0)
-                    for k in range(here.size):
-                        value = here[k]
-                        changed |= U(
-                            (value ^ up[k])
-                            | (value ^ down[k])
-                            | (value ^ behind[k])
-                            | (value ^ ahead[k])
-                            | (value ^ left[k])
-                            | (value ^ right[k])
-                        )
-                    if changed == 0:
-                        continue
-                for x in range(first, last):
-                    value = row[x]
-                    if value == 0:
-                        continue
-                    if (
-                        outside
-                        or (ends[2] and (x == 0 or x == nx - 1))
-                        or above[x] != value
-                        or below[x] != value
-                        or back[x] != value
-                        or front[x] != value
-                        or row[max(x - 1, 0)] != value
-                        or row[min(x + 1, nx - 1)] != value
-                    ):
+                for k in range(w * per_word, (w + 1) * per_word):
+                    if edge[k] != 0:
                         if found < index.size:
-                            index[found] = start + x
-                            label[found] = value
+                            index[found] = start + k
+                            label[found] = row[x0 + k]
                         found += 1
     return found
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _mark_changes(row, above, below, back, front, x0, x1, end, edge):  # type: ignore[no-untyped-def]
+    """Make `edge` non-zero where a row, from x0 to x1, has a label and a neighbour another."""
+    first, last = max(x0, 1), max(1, min(x1, row.size - 1))
+    here, out = row[first:last], edge[first - x0 : last - x0]
+    up, down, behind, ahead = (
+        above[first:last],
+        below[first:last],
+        back[first:last],
+        front[first:last],
+    )
+    left, right = row[first - 1 : last - 1], row[first + 1 : last + 1]
+    for k in range(out.size):
+        value = here[k]
+        change = (value ^ up[k]) | (value ^ down[k]) | (value ^ behind[k])
+        change |= (value ^ ahead[k]) | (value ^ left[k]) | (value ^ right[k])
+        out[k] = change if value != 0 else 0
+    for x in (x0, x1 - 1):
+        if x == 0 or x == row.size - 1:
+            value = row[x]
+            change = (value ^ above[x]) | (value ^ below[x])
+            change |= (value ^ back[x]) | (value ^ front[x])
+            change |= (value ^ row[max(x - 1, 0)]) | (value ^ row[min(x + 1, row.size - 1)])
+            edge[x - x0] = value if end or change != 0 else 0
 
 
 @njit(nogil=True, cache=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .nearest import nearest
+from .scan import threaded
 from .surface import Border
 
 ROUNDING = 1e-9
@@ -118,8 +119,8 @@ def scores_by_label(
     wanted = np.asarray(labels)
     ours = reference.take(np.isin(reference.label, wanted))
     theirs = prediction.take(np.isin(prediction.label, wanted))
-    there = nearest(ours, theirs, shape, spacing)
-    back = nearest(theirs, ours, shape, spacing)
+    ways = [(ours, theirs), (theirs, ours)]
+    there, back = threaded(lambda way: nearest(*way, shape, spacing), ways)
     scores = {}
     pieces = zip(labels, _pieces(ours, labels), _pieces(theirs, labels), strict=True)
     for label, a, b in pieces:
