@@ -77,6 +77,14 @@ def test_255_is_ignored_beside_other_classes(tmp_path):
     assert Labels(ignore=1).to_target(labels).tolist() == [[0, IGNORE, 255], [2, 255, 0]]
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float32])
+def test_labels_may_be_of_any_type(tmp_path, dtype):
+    for n in range(2):
+        write(tmp_path / "images" / f"{n}.npy", np.eye(8, dtype=np.uint8))
+        write(tmp_path / "labels" / f"{n}.npy", np.eye(8).astype(dtype))
+    assert survey(find_dataset(tmp_path)).counts == (56, 8)
+
+
 def test_classes_may_have_names(tmp_path):
     write_folders(tmp_path, count=1, size=32)
     (tmp_path / "classes.txt").write_text("ground\ncell\nspine\n")
@@ -158,7 +166,7 @@ def break_folders(folder, kind):
         ("shape", r"1\.png has the shape \(32, 31\).*\(32, 32\)"),
         ("objects", "go up to 89.*object numbers.*classes.txt"),
         ("many objects", r"1\.png holds the label 4023"),
-        ("fractions", r"1\.tif holds values that are no whole numbers"),
+        ("fractions", r"1\.tif holds .* not whole numbers"),
         ("unnamed class", "holds the label 1, but the 1 named classes are 0 to 0"),
         ("empty", "nothing but background"),
         ("channels", r"0\.tif.*3 channel\(s\), but the image has 2"),

@@ -154,20 +154,15 @@ def open_sample(sample: Sample, channels: int | None, axes: str | None) -> Image
     return image
 
 
-def read_values(sample: Sample) -> NDArray[Any]:
+def read_values(sample: Sample) -> NDArray[np.int16]:
     """Read a label file as whole numbers.
 
     Raises
     ------
     InputError
-        If it holds anything else.
+        If it holds anything else, or numbers of objects.
     """
     values = np.asarray(open_image(sample.labels, labels=True).data[...])
-    if values.dtype.kind == "f":
-        whole = np.rint(values)
-        if not np.array_equal(whole, values):
-            raise InputError(f"{sample.labels} holds values that are no whole numbers.")
-        values = whole.astype(np.int64)
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest > HIGHEST_CLASS:
         wrong = lowest if lowest < 0 else highest
@@ -175,7 +170,7 @@ def read_values(sample: Sample) -> NDArray[Any]:
             f"{sample.labels} holds the label {wrong}; classes are 0, 1, 2, ... up to "
             f"{HIGHEST_CLASS}, not numbers of objects."
         )
-    return values
+    return values.astype(np.int16, copy=False)
 
 
 def _look(sample: Sample, channels: int | None, axes: str | None) -> _Found:
@@ -225,7 +220,8 @@ def _count_classes(
     if highest >= MOST_CLASSES and not named:
         raise InputError(
             f"The labels in {dataset.folder} go up to {highest}, which looks like object numbers; "
-            "if these are classes, name them in a file classes.txt, one a line."
+            "name them in a file classes.txt, one a line, if these are classes, or fine-tune with "
+            "the task instances."
         )
     if highest < 1:
         raise InputError(

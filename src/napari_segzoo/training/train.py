@@ -140,7 +140,7 @@ def _train_together(run: Run, processes: Processes) -> Iterator[Event]:
     epochs = _make_epochs(run, processes)
     validator = Validator(epochs.reader, processes)
     clock = time.monotonic() - state.seconds
-    saved, scoring = time.monotonic(), 0.0
+    saved, scoring, latest = time.monotonic(), 0.0, 0.0
     yield Started(
         dict(enumerate(run.found.counts)), str(device), count_parameters(network), options.crop
     )
@@ -156,7 +156,7 @@ def _train_together(run: Run, processes: Processes) -> Iterator[Event]:
             with explained(options):
                 loss = take_step(state, network_loss, x, target, rate)
             state.seconds = time.monotonic() - clock
-            progress = _progress(options, state, epochs)
+            progress = _progress(options, state, epochs, latest)
             due = bool(run.dataset.validation) and progress * VALIDATIONS >= state.scored + 1
             if options.budget is not None and progress < 1:
                 due = due and scoring <= VALIDATION_SHARE * state.seconds
@@ -169,7 +169,8 @@ def _train_together(run: Run, processes: Processes) -> Iterator[Event]:
                 processes.share_statistics(network)
                 result = score(validator.confusion(model), state.step)
                 _keep_best(state, result)
-                scoring += time.monotonic() - began
+                latest = time.monotonic() - began
+                scoring += latest
                 yield result
                 yield Snapshot(state.step, SegmentationModel(run.info, _copy(network)))
             since = time.monotonic() - saved
@@ -221,12 +222,14 @@ def _notes(run: Run, step: int, epochs: Epochs) -> Iterator[Event]:
         yield Note(f"Going on after {step} steps, in epoch {step // epochs.steps + 1}.")
 
 
-def _progress(options: TrainOptions, state: TrainingState, epochs: Epochs) -> float:
-    """Share of the training that is done, in [0, 1]."""
+def _progress(
+    options: TrainOptions, state: TrainingState, epochs: Epochs, reserve: float = 0.0
+) -> float:
+    """Share of the training that is done, in [0, 1]; seconds are reserved for validation."""
     if options.epochs is not None:
         return min(1.0, state.step / (options.epochs * epochs.steps))
     assert options.budget is not None
-    return min(1.0, state.seconds / options.budget)
+    return min(1.0, state.seconds / max(options.budget - reserve, 1e-3))
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:
