@@ -11,7 +11,7 @@ XVFB := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo napari test lint docs bench clean viewer-packages
+.PHONY: help demo napari test lint docs zootable weights bench clean viewer-packages
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -35,7 +35,14 @@ docs: $(VENV)/.docs ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench ## speed and memory, beside other libraries
-	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/metrics.py
+
+zootable: $(VENV)/.bench ## all networks trained for the same time; needs DATA=folder of nuclei2d
+	$(BIN)/python benchmarks/zoo.py "$(DATA)"
+
+weights: $(VENV)/.bench ## the bundled model `nuclei`; needs DATA=folder of nuclei2d, takes over an hour
+	$(BIN)/python scripts/train_nuclei.py "$(DATA)" src/napari_segzoo/weights/nuclei.safetensors
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -51,6 +51,16 @@ def test_predict_writes_a_file_and_tells_how(folder, capsys):
     assert (written.scale, written.unit) == ((0.5, 0.5), "micrometer")
 
 
+def test_resuming_what_is_complete_does_nothing_and_says_so(folder, capsys):
+    (folder / "out.tif").write_bytes(b"done")
+    status, out, err = run(
+        capsys, "predict", "model.safetensors", "image.tif", "out.tif", "--resume", "--json"
+    )
+    assert (status, last_json(out)["images"]) == (0, [])
+    assert "complete already" in err
+    assert (folder / "out.tif").read_bytes() == b"done"
+
+
 def test_predict_with_every_option(folder, capsys):
     status, out, _ = run(
         capsys, "predict", "model.safetensors", "image.tif", "out.zarr", "--output",

@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_leaves_what_is_done(tmp_path, image, monkeypatch):
 
     monkeypatch.setattr(io, "save_image", no_space)
     monkeypatch.setattr(inference_files, "SAVE_SECONDS", 0)
-    with pytest.raises(RunError, match="No space left.*make room and resume"):
+    with pytest.raises(RunError, match=r"No space left.*make room and resume"):
         segzoo.predict(model, image, out=path, tile=32)
     assert not path.exists()
     monkeypatch.setattr(io, "save_image", save)

@@ -61,9 +61,12 @@ def predict(
         )
         say(f"{source}: {run.prediction.plan.summary()}")
         records.append(_run(run))
-    folder = input.is_dir() and not is_zarr(input)
+    if not pairs:
+        say(f"{output} is complete already.")
+    one_file = not input.is_dir() or is_zarr(input)
     if json:
-        print_json({"output": str(output), "images": records} if folder else records[0])
+        one = one_file and len(records) == 1
+        print_json(records[0] if one else {"output": str(output), "images": records})
 
 
 def _run(run: Any) -> dict[str, Any]:
