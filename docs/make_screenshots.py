@@ -37,9 +37,10 @@ def open_docks(viewer, names):
     return dict(zip(names, found, strict=True))
 
 
-def train(viewer, dock, seconds):
+def train(viewer, dock, steps):
     """Train on the layers that the dock proposes."""
-    dock.form.amount.setValue(seconds)
+    dock.form.unit.setCurrentIndex(dock.form.unit.findData("steps"))
+    dock.form.amount.setValue(steps)
     dock.train()
     wait(1, dock)
     for layer in viewer.layers:
@@ -69,11 +70,11 @@ def save(viewer, name):
     viewer.window.screenshot(str(IMAGES / name), canvas_only=False, flash=False)
 
 
-def draw_coins(seconds):
+def draw_coins(steps):
     """The four docks side by side after a run on the coins, and each dock on its own."""
     viewer = napari.Viewer()
     window = viewer.window._qt_window
-    window.resize(1760, 1120)
+    window.resize(1780, 1170)
     viewer.open_sample("napari-segzoo", "coins")
     docks = open_docks(viewer, ("Model", "Train", "Run", "Metrics"))
     frames = {name: frame for name, (frame, _) in docks.items()}
@@ -81,25 +82,27 @@ def draw_coins(seconds):
     window.splitDockWidget(frames["Model"], frames["Run"], VERTICAL)
     window.splitDockWidget(frames["Train"], frames["Metrics"], VERTICAL)
     widgets = {name: widget for name, (_, widget) in docks.items()}
+    while not widgets["Train"].classes.counts:
+        wait(0.1)
     widgets["Train"].classes.table.item(1, 1).setText("coin")
-    train(viewer, widgets["Train"], seconds)
+    train(viewer, widgets["Train"], steps)
     run(widgets["Run"], "instances")
     result = viewer.layers["coins instances"]
     measure(widgets["Metrics"], viewer.layers["coins reference"], result, "instances")
     window.resizeDocks([frames["Model"], frames["Run"]], [640, 480], VERTICAL)
-    window.resizeDocks([frames["Train"], frames["Metrics"]], [600, 520], VERTICAL)
+    window.resizeDocks([frames["Train"], frames["Metrics"]], [720, 440], VERTICAL)
     viewer.layers.selection.active = result
     viewer.reset_view()
     save(viewer, "four-docks.png")
     for name, (frame, widget) in docks.items():
         frame.setFloating(True)
-        frame.resize(340, widget.layout().itemAt(0).widget().widget().sizeHint().height() + 40)
+        frame.resize(360, widget.layout().itemAt(0).widget().widget().sizeHint().height() + 40)
         wait(0.5)
         frame.grab().save(str(IMAGES / f"dock-{name.lower()}.png"))
     viewer.close()
 
 
-def draw_nuclei(seconds):
+def draw_nuclei(steps):
     """A stack with anisotropic voxels, segmented and shown in three dimensions."""
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1500, 950)
@@ -111,21 +114,24 @@ def draw_nuclei(seconds):
         drawn[plane, ::24][~truth[::24]] = 1
         drawn[plane, 8::24][truth[8::24]] = 2
     viewer.add_labels(drawn, name="strokes", scale=image.scale, units=image.units)
-    widgets = {n: w for n, (_, w) in open_docks(viewer, ("Train", "Run")).items()}
-    train(viewer, widgets["Train"], seconds)
+    docks = open_docks(viewer, ("Train", "Run"))
+    widgets = {name: widget for name, (_, widget) in docks.items()}
+    frames = [frame for frame, _ in docks.values()]
+    viewer.window._qt_window.resizeDocks(frames, [560, 390], VERTICAL)
+    train(viewer, widgets["Train"], steps)
     run(widgets["Run"], "instances")
     viewer.layers["strokes"].visible = False
     viewer.dims.ndisplay = 3
-    viewer.scene.camera.angles = (20, 35, 130)
     viewer.reset_view()
+    viewer.scene.camera.angles = (10, 25, 60)
     save(viewer, "stack-3d.png")
     viewer.close()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=60, help="training time of each picture")
+    parser.add_argument("--steps", type=int, default=200, help="training of each picture")
     arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
-    draw_coins(arguments.seconds)
-    draw_nuclei(arguments.seconds)
+    draw_coins(arguments.steps)
+    draw_nuclei(arguments.steps)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 import napari_segzoo as segzoo
 from napari_segzoo.widgets.shared_model import Choice, shared_model
@@ -244,3 +245,18 @@ def test_running_out_of_memory_is_told(viewer, run, choose, make_model, finish, 
     run.run()
     finish(run)
     assert "not enough memory" in run.status.text()
+
+
+def test_command_and_script_name_what_has_to_be_saved(viewer, run, choose, make_model, blobs):
+    viewer.add_image(blobs, name="my blobs")
+    choose(make_model())
+    show_options(run, tile="32", device="cpu")
+    run.copy_command()
+    assert QApplication.clipboard().text() == (
+        "napari-segzoo predict model.safetensors 'my blobs.tif' 'my blobs labels.tif' "
+        "--axes YX --tile 32 --device cpu"
+    )
+    assert "save the model as model.safetensors" in run.status.text()
+    assert "the layer my blobs as my blobs.tif" in run.status.text()
+    run.copy_script()
+    assert "out='my blobs labels.tif'" in QApplication.clipboard().text()

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
+
+import napari_segzoo as segzoo
 
 TRANSFORM = ("scale", "translate", "rotate", "shear")
 
@@ -103,7 +106,9 @@ def test_an_anisotropic_stack(viewer, open_dock, choose, make_model, stroke, fin
     report = metrics.panel.report
     assert report.settings["spacing"] == (2.0, 0.5, 0.5)
     assert len(report["per_slice"]["dice"]["1"]) == 12
-    assert report["dice"]["1"] > 0.5
+    expected = segzoo.evaluate(reference.data, result.data, spacing=(2.0, 0.5, 0.5))
+    for score in ("dice", "hd95", "assd"):
+        assert report[score] == expected[score]
     metrics.panel.plot.go_to(3.2)
     assert viewer.dims.current_step[0] == 3
 
@@ -215,6 +220,12 @@ def test_several_pairs_and_class_names(viewer, open_dock, choose, make_model, fi
     info = train._shared.choice.info
     assert [c.name for c in info.classes] == ["background", "coin"]
     assert info.provenance["images"] == 2
+    train.copy_command()
+    command = QApplication.clipboard().text()
+    assert command.startswith("napari-segzoo finetune a.safetensors --image a.tif")
+    assert "--base model.safetensors" in command
+    assert "--steps 2" in command
+    assert "save the layer a as a.tif" in train.status.text()
     train.pairs.remove_pair()
     assert len(train.pairs.rows) == 1
     assert not train.pairs._remove.isEnabled()

@@ -95,7 +95,6 @@ class ClassTable(QWidget):
             self.hint.say("")
         except InputError as error:
             self.hint.complain(str(error)) if counts else self.hint.say(str(error))
-        self.hint.setVisible(bool(self.hint.text()))
         self.table.blockSignals(True)
         self._fill()
         self.table.blockSignals(False)

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     import napari
 
-DOCK_WIDTH = 320
+DOCK_WIDTH = 340
 LABEL_WIDTH = 68
 ERROR_COLOR = "#e0584f"
 
@@ -177,6 +177,8 @@ class StatusLine(QLabel):
 
     def _show(self, html: str) -> None:
         self.setText("<br>".join(line for line in (html, *self._notes) if line))
+        if self.parent() is not None:
+            self.setVisible(bool(self.text()))
 
 
 def is_result(layer: Layer) -> bool:

@@ -14,20 +14,20 @@ class RecipeFiles:
     """Finds the files of layers and models, and remembers what has none yet."""
 
     def __init__(self) -> None:
-        self._missing: list[str] = []
+        self._missing: dict[str, None] = {}
 
     def layer(self, layer: Layer, axes: str) -> str:
         """Return the file of a layer, or the name it should be saved under."""
         path = file_of(layer, axes)
         if path is None:
             path = f"{layer.name}.tif"
-            self._missing.append(f"the layer {layer.name} as {path}")
+            self._missing[f"the layer {layer.name} as {path}"] = None
         return path
 
     def model(self, choice: Choice) -> str:
         """Return bundled name or file of a model, or the name it should be saved under."""
         if choice.path is None:
-            self._missing.append("the model as model.safetensors")
+            self._missing["the model as model.safetensors"] = None
             return "model.safetensors"
         bundled = {path: name for name, path in bundled_models().items()}
         return bundled.get(choice.path, str(choice.path))

@@ -141,7 +141,10 @@ class RunDock(QWidget):
             if not self._live.layers:
                 self._job.cancel()
         elif isinstance(event, Note):
-            self.status.note(event.message)
+            finishing = self.progress.value() == self.progress.maximum()
+            (self.status.say if finishing else self.status.note)(event.message)
+        elif isinstance(event, str):
+            self.status.say(event)
 
     def _add_layers(self, prediction: Prediction) -> None:
         info, output = prediction.model.info, prediction.plan.output
@@ -234,7 +237,7 @@ def _work(
     choice: Choice | None, image: Image, options: PredictOptions, only_plan: bool
 ) -> Iterator[object]:
     if "torch" not in sys.modules:
-        yield Note("Loading PyTorch…")
+        yield "Loading PyTorch…"
     model = load_choice(choice)
     prediction = prepare(model, image, options=options)
     if only_plan:

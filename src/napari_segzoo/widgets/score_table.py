@@ -48,7 +48,8 @@ class ScoreTable(QTableWidget):
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         header = self.horizontalHeader().height()
         lines = min(len(rows), SHOWN_ROWS)
-        self.setFixedHeight(header + lines * 28 + self.horizontalScrollBar().sizeHint().height())
+        bar = self.horizontalScrollBar().sizeHint().height()
+        self.setFixedHeight(header + lines * self.rowHeight(0) + bar)
 
     def selected_row(self) -> Row | None:
         """Return the row the user has selected."""

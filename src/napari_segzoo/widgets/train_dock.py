@@ -41,6 +41,7 @@ class TrainDock(QWidget):
         self._preview: Preview | None = None
         self._visible: dict[int, Region | None] = {}
         self._name = ""
+        self._last: tuple[RecipeFiles, recipes.Training] | None = None
         self.pairs = PairList(self._viewer)
         self.classes = ClassTable()
         self.form = TrainForm(self._shared)
@@ -81,6 +82,7 @@ class TrainDock(QWidget):
         settings = self.form.settings()
         names = self.classes.class_names() if settings.task == "semantic" else []
         self._name = pairs[0][0].name
+        self._last = self._write_down(pairs)
         self._stop.clear()
         self.status.begin("Preparing…")
         self._start_preview(pairs[-1][0], axes)
@@ -97,11 +99,11 @@ class TrainDock(QWidget):
         self._stop.set()
 
     def copy_command(self) -> None:
-        """Copy the command line that repeats this training."""
+        """Copy the command line of the last training, or of the one the form describes."""
         self._copy(recipes.finetune_command)
 
     def copy_script(self) -> None:
-        """Copy the Python script that repeats this training."""
+        """Copy the Python script of the last training, or of the one the form describes."""
         self._copy(recipes.finetune_script)
 
     def _lay_out(self) -> None:
@@ -129,8 +131,13 @@ class TrainDock(QWidget):
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
         pairs = self._checked_pairs()
-        if pairs is None:
+        if self._last is None and pairs is None:
             return
+        files, training = self._last or self._write_down(pairs)
+        self.status.say(files.copy(write(training)))
+
+    def _write_down(self, pairs: list[tuple[Any, Any]]) -> tuple[RecipeFiles, recipes.Training]:
+        """Return what the form asks for, as a training on files."""
         files, settings = RecipeFiles(), self.form.settings()
         axes = self.pairs.axes.currentText()
         label_axes = axes.replace("C", "")
@@ -150,7 +157,7 @@ class TrainDock(QWidget):
             device=settings.device,
             class_names=tuple(self.classes.class_names()),
         )
-        self.status.say(files.copy(write(training)))
+        return files, training
 
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
@@ -167,10 +174,10 @@ class TrainDock(QWidget):
         """Note what is visible, for the worker to read."""
         image, axes = self._previewed
         wanted = self.preview_switch.isChecked() and image in self._viewer.layers
-        for ndim in (2, 3):
-            self._visible[ndim] = None
-            if wanted and (ndim == 2 or "Z" in axes):
-                self._visible[ndim] = visible_region(self._viewer, image, axes, ndim)
+        for ndim in (2, 3) if "Z" in axes else (2,):
+            self._visible[ndim] = (
+                visible_region(self._viewer, image, axes, ndim) if wanted else None
+            )
 
     def _show_plot(self) -> None:
         if self.plot is None:
@@ -195,6 +202,8 @@ class TrainDock(QWidget):
             self._preview.show(event.region, event.labels, event.model.info.classes)
         elif isinstance(event, Note):
             self.status.note(event.message)
+        elif isinstance(event, str):
+            self.status.say(event)
         elif isinstance(event, Finished):
             self._finish(event)
 

@@ -42,7 +42,7 @@ class TrainRun:
 
     def __call__(self) -> Iterator[object]:
         if "torch" not in sys.modules:
-            yield Note("Loading PyTorch…")
+            yield "Loading PyTorch…"
             import torch  # noqa: F401  so that loading does not count as training time
         s = self.settings
         base = load_choice(s.start) if s.start is not None else None
