@@ -138,7 +138,7 @@ def test_an_instance_model_gives_foreground_as_labels():
     labels = segzoo.predict(model, noise((60, 60)))
     assert set(np.unique(labels)) == {0, 1}
     objects = segzoo.predict(model, noise((60, 60)), output="instances")
-    np.testing.assert_array_equal(objects > 0, labels > 0)
+    assert (labels[objects > 0] == 1).all()
 
 
 def test_closing_the_run_stops_it_and_keeps_what_is_done():

@@ -167,6 +167,7 @@ class SegmentationModel:
         }
         with written_whole(path, overwrite=overwrite) as temporary:
             save_file(tensors, temporary, metadata)
+            temporary.chmod(0o644)
         return path
 
     @staticmethod

@@ -150,6 +150,8 @@ def finetune(
     for pair in pairs:
         counts.update(count_labels(pair.labels))
     num_classes = check_counts(counts, labelling)
+    if task == "instances":
+        counts = Counter({1: sum(counts.values())})
     if base is not None:
         info = _info_from_base(base, pairs, options, num_classes, class_names)
     else:
