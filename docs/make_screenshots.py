@@ -96,7 +96,9 @@ def draw_coins(steps):
     save(viewer, "four-docks.png")
     for name, (frame, widget) in docks.items():
         frame.setFloating(True)
-        frame.resize(360, widget.layout().itemAt(0).widget().widget().sizeHint().height() + 40)
+        body = widget.layout().itemAt(0).widget().widget()
+        height = max(body.sizeHint().height(), body.heightForWidth(350))
+        frame.resize(360, height + 50)
         wait(0.5)
         frame.grab().save(str(IMAGES / f"dock-{name.lower()}.png"))
     viewer.close()

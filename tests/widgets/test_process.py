@@ -9,7 +9,7 @@ import sys, time
 import napari, numpy as np
 from qtpy.QtWidgets import QApplication
 
-def wait(condition, seconds=60):
+def wait(condition, seconds=150):
     end = time.monotonic() + seconds
     while not condition():
         QApplication.processEvents()
@@ -23,7 +23,7 @@ def run_script(code, tmp_path):
         [sys.executable, "-W", "ignore", tmp_path / "script.py"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         cwd=tmp_path,
         check=False,
     )

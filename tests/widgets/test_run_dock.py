@@ -157,7 +157,7 @@ def test_hiding_the_dock_does_not_stop_the_run(
 ):
     start_slow_run(viewer, run, choose, make_model, qtbot)
     open_dock("Run")
-    qtbot.waitUntil(lambda: not run.isVisible(), timeout=5000)
+    qtbot.waitUntil(lambda: not run.isVisible(), timeout=30_000)
     before = run.progress.value()
     qtbot.waitUntil(lambda: run.progress.value() > before, timeout=60_000)
     run.cancel()

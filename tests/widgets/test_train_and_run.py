@@ -40,7 +40,7 @@ def test_a_plane(viewer, open_dock, choose, make_model, stroke, finish, qtbot, b
     ):
         stroke(label, start, end)
     assert set(np.unique(drawn.data)) == {0, 1, 2}
-    qtbot.waitUntil(lambda: set(train.classes.counts) == {1, 2}, timeout=5000)
+    qtbot.waitUntil(lambda: set(train.classes.counts) == {1, 2}, timeout=30_000)
     assert train.classes.counts[2] == np.count_nonzero(drawn.data == 2)
 
     before = drawn.data.copy()
@@ -213,7 +213,7 @@ def test_several_pairs_and_class_names(viewer, open_dock, choose, make_model, fi
         row.image.set_layer(viewer.layers[name])
         row.labels.set_layer(viewer.layers[f"{name} drawn"])
     expected = {1: 2 * np.count_nonzero(drawn == 1), 2: 2 * np.count_nonzero(drawn == 2)}
-    qtbot.waitUntil(lambda: train.classes.counts == expected, timeout=5000)
+    qtbot.waitUntil(lambda: train.classes.counts == expected, timeout=30_000)
     train.classes.table.item(1, 1).setText("coin")
     train_steps(train, 2)
     finish(train)

@@ -29,7 +29,7 @@ def job(qtbot):
 
 
 def run(qtbot, job, make, record=None):
-    with qtbot.waitSignal(job.ended, timeout=10_000):
+    with qtbot.waitSignal(job.ended, timeout=30_000):
         job.start(make, "test")
     return record or job.record
 
@@ -90,7 +90,7 @@ def test_cancel_closes_the_generator_in_its_thread(qtbot, job):
     endless = Endless()
     job.start(endless, "test")
     qtbot.waitUntil(lambda: len(job.record.events) > 2)
-    with qtbot.waitSignal(job.ended, timeout=5000):
+    with qtbot.waitSignal(job.ended, timeout=30_000):
         job.cancel()
     assert job.record.outcomes == ["cancelled"]
     assert endless.closed_in not in (None, threading.main_thread())
@@ -123,7 +123,7 @@ def test_a_second_start_during_a_run_is_ignored(qtbot, job):
     job.start(Endless(), "first")
     job.start(lambda: (n for n in ["second"]), "second")
     qtbot.waitUntil(lambda: len(job.record.events) > 2)
-    with qtbot.waitSignal(job.ended, timeout=5000):
+    with qtbot.waitSignal(job.ended, timeout=30_000):
         job.cancel()
     assert set(job.record.events) == {"tick"}
 
@@ -136,4 +136,4 @@ def test_a_destroyed_owner_stops_the_run(qtbot):
     qtbot.wait(50)
     owner.deleteLater()
     del owner, job
-    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=5000)
+    qtbot.waitUntil(lambda: endless.closed_in is not None, timeout=30_000)
