@@ -37,8 +37,7 @@ class Intensity:
         gain = np.asarray(self.gain, np.float32).reshape(shape)
         result = (channels_first.astype(np.float32) - offset) * gain
         if channels_first.dtype.kind == "f":
-            limit = np.float32(1e4)
-            np.nan_to_num(result, copy=False, nan=0.0, posinf=limit, neginf=-limit)
+            np.nan_to_num(result, copy=False, nan=0.0, posinf=1e4, neginf=-1e4)
         return result
 
 

@@ -20,6 +20,7 @@ from .events import Event
 from .loop import FinetuneOptions, Job, train
 
 DEFAULT_BUDGET = 60.0
+RATE_FROM_SCRATCH, RATE_FROM_BASE = 3e-3, 5e-4
 SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (16, 32, 64, 128)}
 """Widths of the U-Net trained from scratch by default: quick, and content with few labels."""
 PATCH = {2: (192, 192), 3: (32, 64, 64)}
@@ -76,7 +77,7 @@ def finetune(
     architecture_options: Mapping[str, Any] | None = None,
     class_names: Sequence[str] = (),
     batch: int | None = None,
-    learning_rate: float = 3e-3,
+    learning_rate: float | None = None,
     loss: str = "dice_cross_entropy",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
@@ -116,7 +117,8 @@ def finetune(
     class_names : sequence of str
         Names of the classes from 0, the background, on.
     batch, learning_rate : int, float
-        Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate.
+        Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate
+        (by default 0.003 from scratch and 0.0005 from a base).
     loss : str
         A name of `training.losses.LOSSES`.
     stop : callable
@@ -138,6 +140,8 @@ def finetune(
     started = time.monotonic()
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
+    if learning_rate is None:
+        learning_rate = RATE_FROM_SCRATCH if base is None else RATE_FROM_BASE
     options = FinetuneOptions(
         task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss
     )

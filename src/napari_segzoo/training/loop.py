@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_SECONDS = 4.0
 BATCH = {2: 4, 3: 2}
+SMOOTHNESS = 2.0
+"""Weight of the loss that draws borders between strokes to where the image changes."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ class _Trainer:
         )
         self.precision = training_precision(device)
         self.loss = make_loss(job.options.loss, weights=_class_weights(job), device=device)
+        sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
+        self.smooth = SMOOTHNESS if sparse else 0.0
         self.rng = np.random.default_rng(job.options.seed)
         self.batch = job.options.batch or BATCH[job.info.ndim]
         self.patch = _fit_patch(job, model.network.divisor)  # type: ignore[arg-type]
@@ -192,7 +196,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x, target = self._batch()
-        loss = total_loss(self.network, x, target, self.loss, self.precision)
+        loss = total_loss(self.network, x, target, self.loss, self.precision, self.smooth)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

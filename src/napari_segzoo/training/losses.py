@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..errors import InputError
 from .boundary import distance_to_other_class
 from .data import IGNORE
+from .smoothness import smoothness
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -183,7 +184,12 @@ def frequency_weights(counts: Sequence[int]) -> Tensor:
 
 
 def total_loss(
-    network: torch.nn.Module, x: Tensor, target: Tensor, loss: Loss, precision: torch.dtype
+    network: torch.nn.Module,
+    x: Tensor,
+    target: Tensor,
+    loss: Loss,
+    precision: torch.dtype,
+    smooth: float = 0.0,
 ) -> Tensor:
     """Loss of a network, its side outputs included.
 
@@ -194,11 +200,15 @@ def total_loss(
     ----------
     precision : torch.dtype
         Of the forward pass; the loss itself is computed in float32.
+    smooth : float
+        Weight of `smoothness` of the main output.
     """
     with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
         weights: Sequence[float] = getattr(network, "output_weights", (1.0,))
         outputs = network.outputs(x) if len(weights) > 1 else [network(x)]  # type: ignore[operator]
     parts = [w * loss(y.float(), target) for w, y in zip(weights, outputs, strict=True)]
+    if smooth:
+        parts.append(smooth * smoothness(outputs[0].float(), x.float()))
     return torch.stack(parts).sum()
 
 

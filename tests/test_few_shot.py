@@ -1,0 +1,30 @@
+"""The promise of few-shot training, on a real image, with few enough steps for any machine."""
+
+import numpy as np
+import pytest
+from tiny import dice
+
+import napari_segzoo as segzoo
+from napari_segzoo.sample_data import coins_strokes, load_coins
+from napari_segzoo.training import Finished
+
+
+@pytest.mark.slow
+def test_ten_strokes_on_coins_with_the_bundled_model():
+    image, reference = load_coins()
+    events = segzoo.finetune(image, coins_strokes(), base="nuclei", steps=60, seed=0)
+    finished = list(events)[-1]
+    assert isinstance(finished, Finished)
+    found = segzoo.predict(finished.model, image) > 0
+    assert dice(found, reference > 0) > 0.95
+
+
+def test_the_bundled_model_finds_generated_nuclei():
+    from napari_segzoo.sample_data import load_nuclei
+
+    image, truth = load_nuclei(2)
+    model = segzoo.load_model("nuclei")
+    assert dice(segzoo.predict(model, image) > 0, truth > 0) > 0.85
+    objects = segzoo.predict(model, image, output="instances")
+    count = len(np.unique(truth)) - 1
+    assert abs(int(objects.max()) - count) < 0.25 * count
