@@ -120,16 +120,18 @@ def test_an_interrupted_training_ends_as_one_that_was_not(folders, tmp_path, arc
     assert_equal_weights(weights(resumed[-1].model), weights(whole.model))
 
 
+def run_alone(*words):
+    """Start the command line in a process of its own: bits depend on what else a process did."""
+    script = "import sys; from napari_segzoo.cli import main; sys.exit(main())"
+    return subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.DEVNULL)
+
+
 def test_a_killed_training_ends_as_one_that_was_not(folders, tmp_path):
     """The process is killed at a random moment, while it writes checkpoints without pause."""
     common = ["--data", str(folders), *COMMAND, "--epochs", "8", "--checkpoint-seconds", "0"]
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
-    assert main(["train", str(whole), *common]) == 0
-    script = "from napari_segzoo.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, "train", str(killed), *common],
-        stderr=subprocess.DEVNULL,
-    )
+    assert run_alone("train", str(whole), *common).wait() == 0
+    process = run_alone("train", str(killed), *common)
     checkpoint = tmp_path / ".killed.safetensors.checkpoint"
     while not checkpoint.exists():
         assert process.poll() is None
@@ -139,7 +141,7 @@ def test_a_killed_training_ends_as_one_that_was_not(folders, tmp_path):
     assert process.wait() == -signal.SIGKILL
     assert not killed.exists() and checkpoint.exists()
     assert main(["train", str(killed), *common]) == 2
-    assert main(["train", str(killed), *common, "--resume"]) == 0
+    assert run_alone("train", str(killed), *common, "--resume").wait() == 0
     assert not checkpoint.exists()
     assert_equal_weights(weights(load_model(killed)), weights(load_model(whole)))
 
