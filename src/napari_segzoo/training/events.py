@@ -132,7 +132,6 @@ class Finished:
     validation: float | None
     labelled_voxels: Mapping[int, int]
     device: str
-    losses: tuple[float, ...] = field(default=(), repr=False)
 
 
 Event = Started | StepDone | Scored | Snapshot | Saved | Note | Finished
