@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -271,3 +272,26 @@ def test_the_program_runs_as_a_user_starts_it(folder):
     assert failed.returncode == 2
     assert failed.stderr.startswith("Error: ")
     assert len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "function, words, output",
+    [
+        ("napari_segzoo.io.save_image", ["predict", "model.safetensors", "image.tif"], "o.tif"),
+        (
+            "safetensors.torch.save_file",
+            ["finetune", "--image", "image.tif", "--labels", "drawn.tif", "--steps", "1"],
+            "o.safetensors",
+        ),
+    ],
+)
+def test_a_full_disk_is_one_sentence(folder, capsys, monkeypatch, function, words, output):
+    def no_space(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(function, no_space)
+    status, _, err = run(capsys, *words, output)
+    assert status == 1
+    assert "No space left on device" in err
+    assert "Traceback" not in err
+    assert not (folder / output).exists()

@@ -1,5 +1,7 @@
 """The Model dock: what a model is, and one model for all docks of a viewer."""
 
+import errno
+
 import pytest
 
 from napari_segzoo.model import SegmentationModel
@@ -75,3 +77,18 @@ def test_viewers_do_not_share_a_model(viewer, make_napari_viewer, choose, make_m
     choose(make_model())
     assert shared_model(viewer).choice is not None
     assert shared_model(make_napari_viewer()).choice is None
+
+
+def test_a_full_disk_loses_nothing(dock, make_model, choose, tmp_path, monkeypatch):
+    def no_space(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    model = make_model()
+    choose(model)
+    monkeypatch.setattr("safetensors.torch.save_file", no_space)
+    dock.save(tmp_path / "mine.safetensors")
+    assert "No space left on device" in dock.status.text()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    dock.save(tmp_path / "mine.safetensors")
+    assert SegmentationModel.load(tmp_path / "mine.safetensors").info == model.info
