@@ -168,9 +168,7 @@ def test_a_run_goes_on_where_it_was_stopped(start, column_voxels):
                 break
         return run.result
 
-    whole = (
-        run_from(0, None) if start is None else probabilities(model, image, tile=32, overlap=0.4)
-    )
+    whole = probabilities(model, image, tile=32, overlap=0.4)
     partial = run_from(0, None)
     assert not np.array_equal(partial, whole)
     run = prepare(model, image, options=options, result=partial)
