@@ -102,6 +102,25 @@ def test_probabilities_are_one_layer_per_class(viewer, run, choose, make_model, 
     assert not background.visible
 
 
+def test_crf_draws_borders_to_the_edges(viewer, run, choose, make_model, finish, blobs):
+    viewer.add_image(blobs, name="blobs")
+    model = make_model()
+    choose(model)
+    run.form.output.setCurrentText("Probabilities")
+    run.form.crf.setChecked(True)
+    run.copy_command()
+    assert QApplication.clipboard().text().endswith("--output probabilities --crf")
+    run.run()
+    finish(run)
+    assert "refined by a CRF" in run.plan.text()
+    result = viewer.layers["blobs probabilities cell"]
+    _, refined = segzoo.predict(model, blobs, output="probabilities", crf=True)
+    _, plain = segzoo.predict(model, blobs, output="probabilities")
+    assert np.array_equal(result.data, refined)
+    assert not np.array_equal(result.data, plain)
+    assert result.metadata["napari_segzoo"]["options"]["crf"]
+
+
 def test_objects_are_the_default_of_a_model_of_objects(
     viewer, run, choose, make_model, finish, blobs
 ):

@@ -44,6 +44,7 @@ class RunForm(QWidget):
         self.device.setEditable(True)
         self.precision = make_choice([(p, p) for p in PRECISIONS])
         self.mirror = QCheckBox("average over mirrored tiles")
+        self.crf = QCheckBox("draw borders to the edges in the image")
         self._lay_out()
         self.image.layer_changed.connect(self._offer_axes)
         self._offer_axes()
@@ -68,6 +69,7 @@ class RunForm(QWidget):
             device=self.device.currentText().strip(),
             precision=self.precision.currentData(),
             tta=self.mirror.isChecked(),
+            crf=self.crf.isChecked(),
         )
 
     def _lay_out(self) -> None:
@@ -82,6 +84,7 @@ class RunForm(QWidget):
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         add_row(options, "Precision", self.precision, "auto is float32 except on NVIDIA GPUs")
         add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
+        add_row(options, "CRF", self.crf, "A fully connected CRF afterwards, some seconds per Mpx")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
