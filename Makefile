@@ -38,8 +38,8 @@ bench: $(VENV)/.bench ## speed and memory, beside other libraries
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/metrics.py
 
-zootable: $(VENV)/.bench ## all networks trained for the same time; needs DATA=folder of nuclei2d
-	$(BIN)/python benchmarks/zoo.py "$(DATA)"
+zootable: $(VENV)/.bench ## all networks trained for the same CPU time; needs DATA=folder of nuclei2d
+	$(BIN)/python benchmarks/zoo.py "$(DATA)" build/zootable.csv
 
 weights: $(VENV)/.bench ## the bundled model `nuclei`; needs DATA=folder of nuclei2d, takes over an hour
 	$(BIN)/python scripts/train_nuclei.py "$(DATA)" src/napari_segzoo/weights/nuclei.safetensors
