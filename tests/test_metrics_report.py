@@ -6,13 +6,14 @@ import json
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
 import napari_segzoo
-from napari_segzoo import InputError, Report, save_image
+from napari_segzoo import InputError, Report, open_image, save_image
 from napari_segzoo.metrics import (
     DEFINITIONS,
     LEGENDS,
@@ -21,6 +22,7 @@ from napari_segzoo.metrics import (
     error_overlay,
     evaluate,
     evaluate_folder,
+    scan,
     soft_scores,
 )
 
@@ -77,12 +79,49 @@ def test_csv_has_one_line_per_number_with_its_definition(tmp_path):
 def test_markdown_is_a_table_with_names_definitions_and_version():
     report = evaluate(REFERENCE, PREDICTION, class_names={1: "cell"})
     text = report.to_markdown()
-    first = text.splitlines()[0]
-    assert first.startswith("| label | name | dice | iou |")
-    assert all(line.count("|") == first.count("|") for line in text.splitlines()[:5])
-    assert "| 1 | cell |" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert lines[0] == ["score", "0", "1 cell", "2"]
+    assert ["dice", *(f"{v:.4g}" for v in report["dice"].values())] in lines
+    assert ["mean_dice", f"{report['mean_dice']:.4g}"] in lines
+    assert len({len(line) for line in text.splitlines()[:10]}) == 1
     assert DEFINITIONS["hd95"] in text
     assert napari_segzoo.__version__ in text
+
+
+def test_many_classes_stand_below_each_other():
+    image = np.arange(20)
+    lines = evaluate(image, image, class_names={3: "cell"}).to_markdown().splitlines()
+    assert lines[0].split("|")[1:4] == [" label ", " name ", " dice "]
+    assert lines[5].split("|")[1:3] == [" 3     ", " cell "]
+
+
+def test_the_ending_chooses_the_format(tmp_path):
+    report = evaluate(REFERENCE, PREDICTION, task="instances")
+    for name in ("scores.csv", "scores.md", "scores.json"):
+        report.save(tmp_path / name)
+    assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == report.to_csv()
+    assert (tmp_path / "scores_objects.csv").read_text(encoding="utf-8") == report.objects_to_csv()
+    assert (tmp_path / "scores.md").read_text(encoding="utf-8") == report.to_markdown()
+    assert (tmp_path / "scores.json").read_text(encoding="utf-8") == report.to_json()
+    with pytest.raises(InputError, match="does not exist"):
+        report.save(tmp_path / "absent" / "scores.csv")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("task", ["semantic", "instances"])
+def test_preview_scores_the_blocks_read_so_far(monkeypatch, task):
+    monkeypatch.setattr(scan, "PREVIEW_EVERY", 0)
+    monkeypatch.setattr(scan, "regions", partial(scan.regions, voxels=10))
+    reference, prediction = np.ones((2, 4, 10), np.uint8)
+    prediction[1:] = 0
+    seen = []
+    final = evaluate(reference, prediction, task=task, preview=seen.append)
+    key = "dice" if task == "semantic" else "f1"
+    found = [report[key]["1" if task == "semantic" else "0.5"] for report in seen]
+    # one of one, two and three rows; 10, 20 and 30 voxels of the reference
+    expected = [1, 2 / 3, 1 / 2] if task == "semantic" else [1, 1, 0]
+    assert found == pytest.approx(expected)
+    assert set(seen[0]) <= set(final)
 
 
 def test_rows_are_what_a_table_shows():
@@ -214,13 +253,44 @@ def test_folders_are_paired_scored_and_compared(folders, tmp_path):
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [line["kind"] for line in lines] == ["image"] * 12 + ["overall"] * 10 + [
         "comparison"
-    ] * 6
+    ] * 6 + ["definition"]
     table = {(line["prediction"], line["row"]): line for line in lines}
     assert float(table["good", "im3"]["mean_dice"]) == pytest.approx(good[3])
     assert float(table["bad", "mean"]["dice 1"]) == pytest.approx(
         np.mean(batch.values("dice 1")["bad"])
     )
     assert float(table["good - bad", "p"]["mean_dice"]) == pytest.approx(comparison.p)
+    assert lines[-1]["dice 1"] == DEFINITIONS["dice"]
+    assert f"napari-segzoo {napari_segzoo.__version__}" in lines[-1]["row"]
+
+
+def test_folders_as_markdown(folders):
+    batch = evaluate_folder(folders / "reference", [folders / "good", folders / "bad"])
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] or line
+        for line in batch.to_markdown().splitlines()
+    ]
+    good = batch.overall("dice 1")["good"]
+    interval = f"{good.low:.4g} to {good.high:.4g}"
+    assert ["dice 1", "6", f"{good.mean:.4g}", f"{good.median:.4g}", interval] in lines
+    (c,) = batch.comparisons("mean_dice")
+    interval = f"{c.low:.4g} to {c.high:.4g}"
+    row = ["mean_dice", "6", f"{c.difference:.4g}", interval, f"{c.p:.4g}", f"{c.p_holm:.4g}"]
+    assert row in lines
+    assert "**good - bad** (p: Wilcoxon signed-rank test)" in lines
+
+
+def test_folders_of_other_shapes_are_cropped_or_resampled_on_demand(folders):
+    whole = evaluate_folder(folders / "reference", folders / "good")
+    for path in (folders / "good").iterdir():
+        labels = open_image(path, labels=True).data[...]
+        path.unlink()
+        save_image(path, labels.repeat(2, 0).repeat(2, 1), "YX")
+    with pytest.raises(InputError, match="option fit"):
+        evaluate_folder(folders / "reference", folders / "good")
+    finer = evaluate_folder(folders / "reference", folders / "good", fit="resample")
+    assert finer.values("dice 1") == whole.values("dice 1")
+    assert finer.reports["good"][0].settings["fit"] == "resample"
 
 
 def test_folders_take_the_spacing_that_is_asked_for(folders):

@@ -34,6 +34,7 @@ def run_command(command):
     assert program == "napari-segzoo"
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def run_script(script):
@@ -103,8 +104,24 @@ def test_usual_options_are_left_out():
     ]
 
 
-def test_evaluate(folder, capsys):
-    arguments = ("my drawing.tif", "my drawing.tif", (0.5, 2.0), "semantic", 1)
-    run_command(recipes.evaluate_command(*arguments))
-    run_script(recipes.evaluate_script(*arguments))
-    assert "mean_dice" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"spacing": (0.5, 2.0), "ignore": 1},
+        {
+            "fit": "resample",
+            "offset": (0.5, -1.0),
+            "region": (slice(2, 30), slice(0, 20)),
+            "mask": "my drawing.tif",
+        },
+    ],
+)
+def test_evaluate(folder, capsys, options):
+    """Command and script print the same numbers."""
+    measured = recipes.Measurement(
+        "my drawing.tif", "my drawing.tif", **{"spacing": None, "task": "semantic", **options}
+    )
+    printed = run_command(recipes.evaluate_command(measured))
+    assert "mean_dice" in printed
+    run_script(recipes.evaluate_script(measured))
+    assert capsys.readouterr().out == printed

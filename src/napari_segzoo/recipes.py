@@ -112,41 +112,85 @@ def _unusual(training: Training) -> dict[str, Any]:
     return {k: values[k] for k, usual in _FINETUNE_DEFAULTS.items() if values[k] != usual}
 
 
-def evaluate_command(
-    reference: str, prediction: str, spacing: Sequence[float] | None, task: str, ignore: int | None
-) -> str:
-    """Return the command line that compares two label images.
+@dataclass(frozen=True)
+class Measurement:
+    """A comparison of two files with `evaluate`.
 
     Parameters
     ----------
     reference, prediction : str
         Files.
-    spacing : sequence of float or None
+    spacing : tuple of float or None
         Size of a voxel along each axis.
     task : {"semantic", "instances"}
         What is compared.
     ignore : int or None
         Reference value that does not count.
+    fit : {"crop", "resample"} or None
+        What was done about different shapes.
+    offset : tuple of float or None
+        Where the prediction lies in the reference, in its voxels.
+    region : tuple of slice or None
+        Part of the reference.
+    mask : str or None
+        File; only voxels where it is not 0 count.
     """
-    words = ["evaluate", reference, prediction, *_flag("task", task)]
-    if spacing is not None:
-        words += _flag("spacing", tuple(spacing))
-    if ignore is not None:
-        words += _flag("ignore", ignore)
+
+    reference: str
+    prediction: str
+    spacing: tuple[float, ...] | None
+    task: str
+    ignore: int | None = None
+    fit: str | None = None
+    offset: tuple[float, ...] | None = None
+    region: tuple[slice, ...] | None = None
+    mask: str | None = None
+
+
+def evaluate_command(measured: Measurement) -> str:
+    """Return the command line that repeats a comparison."""
+    words = ["evaluate", measured.reference, measured.prediction]
+    for name, value in asdict(measured).items():
+        if name == "region" and value is not None:
+            words += ["--region", ",".join(f"{s.start}:{s.stop}" for s in value)]
+        elif name not in ("reference", "prediction") and value is not None:
+            words += _flag(name, value)
     return _command(words)
 
 
-def evaluate_script(
-    reference: str, prediction: str, spacing: Sequence[float] | None, task: str, ignore: int | None
-) -> str:
-    """Return the Python script that compares two label images; see `evaluate_command`."""
-    files = [f"segzoo.open_image({name!r}, labels=True).data" for name in (reference, prediction)]
-    arguments: dict[str, Any] = {"task": task}
-    if spacing is not None:
-        arguments["spacing"] = tuple(spacing)
-    if ignore is not None:
-        arguments["ignore"] = ignore
-    return _script(f"report = {_call('segzoo.evaluate', files, arguments)}\nprint(report)")
+def evaluate_script(measured: Measurement) -> str:
+    """Return the Python script that repeats a comparison; see `evaluate_command`."""
+    opened = [
+        f"{name} = segzoo.open_image({file!r}, labels=True)"
+        for name, file in (
+            ("reference", measured.reference),
+            ("prediction", measured.prediction),
+            ("mask", measured.mask),
+        )
+        if file is not None
+    ]
+    pair = {"fit": measured.fit, "region": measured.region, "ignore": measured.ignore}
+    arguments = [f"{name}={value!r}" for name, value in pair.items() if value is not None]
+    if measured.offset is not None:
+        opened.append(
+            "step = tuple(a / b for a, b in zip(reference.scale, prediction.scale, strict=True))"
+        )
+        arguments.append(f"placement=Placement({measured.offset!r}, step)")
+    if measured.mask is not None:
+        arguments.append("mask=mask.data")
+    made = ["reference.data", "prediction.data", *arguments]
+    scored: dict[str, Any] = {"task": measured.task}
+    if measured.spacing is not None:
+        scored["spacing"] = measured.spacing
+    images = ["pair.reference", "pair.prediction", "ignore=pair.ignore"]
+    lines = [
+        *opened,
+        f"pair = {_call('make_pair', made, {})}",
+        f"report = pair.place({_call('segzoo.evaluate', images, scored)})",
+        "print(report.to_markdown())",
+    ]
+    names = "Placement, make_pair" if measured.offset is not None else "make_pair"
+    return _script("\n".join(lines), f"from napari_segzoo.metrics import {names}\n")
 
 
 def _changed(options: PredictOptions) -> dict[str, Any]:
@@ -176,5 +220,5 @@ def _call(function: str, positional: Sequence[str], named: dict[str, Any]) -> st
     return f"{function}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
 
 
-def _script(body: str) -> str:
-    return f"import napari_segzoo as segzoo\n\n{body}\n"
+def _script(body: str, imports: str = "") -> str:
+    return f"import napari_segzoo as segzoo\n{imports}\n{body}\n"

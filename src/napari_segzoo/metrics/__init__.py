@@ -4,6 +4,7 @@ from .batch import BatchReport, evaluate_folder, flatten
 from .centreline import cl_dice
 from .definitions import DEFINITIONS
 from .overlay import LEGENDS, LegendEntry, error_overlay
+from .pair import Pair, Placement, make_pair
 from .report import Report
 from .scoring import evaluate, per_slice
 from .soft import SoftScores, soft_scores
@@ -15,6 +16,8 @@ __all__ = [
     "BatchReport",
     "Comparison",
     "LegendEntry",
+    "Pair",
+    "Placement",
     "Report",
     "SoftScores",
     "Summary",
@@ -25,6 +28,7 @@ __all__ = [
     "evaluate",
     "evaluate_folder",
     "flatten",
+    "make_pair",
     "per_slice",
     "soft_scores",
     "summarize",

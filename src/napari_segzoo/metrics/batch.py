@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,10 +11,22 @@ from typing import Any
 
 from ..errors import InputError
 from ..io import list_images, open_image
-from .report import Report
+from .definitions import DEFINITIONS
+from .pair import make_pair
+from .report import (
+    Report,
+    csv_text,
+    markdown_definitions,
+    markdown_table,
+    markdown_text,
+    write_text,
+)
 from .scoring import Tolerance, evaluate
 from .statistics import Comparison, Summary, compare, summarize
 
+SHORT_TABLE = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
+MOST_SHOWN = 200
+"""Scores in all, above which those of single classes would make a table too long to read."""
 ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".nii.gz")
 Folder = str | PathLike[str]
 
@@ -72,7 +82,8 @@ class BatchReport:
         A column per score, and rows of three kinds: "image", one per prediction and image;
         "overall", with "images" (scored), "mean", "median", "low" and "high" (95% bootstrap
         interval of the mean); "comparison" of two predictions, with "images", "difference"
-        (mean of the first minus the second), "low", "high", "p" (Wilcoxon) and "p_holm".
+        (mean of the first minus the second), "low", "high", "p" (Wilcoxon) and "p_holm". The
+        last row holds the definitions of the scores, and the settings.
         """
         metrics = self.metrics()
         columns = {metric: self.values(metric) for metric in metrics}
@@ -93,11 +104,42 @@ class BatchReport:
                 ["comparison", name, row, *(c[row] for c in pair)]
                 for row in ("images", "difference", "low", "high", "p", "p_holm")
             ]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(lines)
-        if path is not None:
-            Path(path).write_text(text.getvalue(), encoding="utf-8")
-        return text.getvalue()
+        definitions = [DEFINITIONS.get(m.partition(" ")[0], "") for m in metrics]
+        lines.append(["definition", "", self._settings(), *definitions])
+        return write_text(csv_text(lines), path)
+
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """Return tables for a text, with the scores that matter most, and write them to `path`.
+
+        One table per prediction with mean, median and 95% bootstrap interval of the mean, one
+        per two predictions with the paired comparison, and the definitions.
+        """
+        metrics = [m for m in self.metrics() if _matters(m, len(self.metrics()))]
+        parts = []
+        for name in self.reports:
+            table = [(m, self.overall(m)[name]) for m in metrics]
+            columns = ["score", "images", "mean", "median", "95% interval of the mean"]
+            rows = [[m, s.images, s.mean, s.median, _interval(s.low, s.high)] for m, s in table]
+            parts += [f"**{name}**", markdown_table(columns, rows)]
+        compared = [self.comparisons(m) for m in metrics]
+        for pairs in zip(*compared, strict=True):
+            columns = ["score", "images", "difference", "95% interval", "p", "p (Holm)"]
+            rows = [
+                [m, c.images, c.difference, _interval(c.low, c.high), c.p, c.p_holm]
+                for m, c in zip(metrics, pairs, strict=True)
+            ]
+            title = f"**{pairs[0].first} - {pairs[0].second}** (p: Wilcoxon signed-rank test)"
+            parts += [title, markdown_table(columns, rows)]
+        names = list(dict.fromkeys(m.partition(" ")[0] for m in metrics))
+        parts += [markdown_definitions(names), self._settings()]
+        return write_text(markdown_text(parts), path)
+
+    def _settings(self) -> str:
+        """Return what holds for all images: version, task, options."""
+        reports = [report for reports in self.reports.values() for report in reports]
+        first = reports[0].settings
+        common = {k: v for k, v in first.items() if all(r.settings.get(k) == v for r in reports)}
+        return "; ".join(f"{name} {value}" for name, value in common.items())
 
 
 def flatten(report: Mapping[str, Any]) -> dict[str, float]:
@@ -111,6 +153,18 @@ def flatten(report: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
+def _matters(metric: str, metrics: int) -> bool:
+    """Whether a score belongs into a short table."""
+    name, _, key = metric.partition(" ")
+    if name in ("ap", "f1"):
+        return key in ("0.5", "0.75")
+    return not key or (name in SHORT_TABLE and metrics <= MOST_SHOWN)
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if low != low else f"{low:.4g} to {high:.4g}"
+
+
 def evaluate_folder(
     reference: Folder,
     predictions: Folder | Sequence[Folder] | Mapping[str, Folder],
@@ -121,6 +175,7 @@ def evaluate_folder(
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     tolerance: Tolerance = None,
     surfaces: bool = True,
+    fit: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> BatchReport:
     """Score one or several folders of predictions against a folder of references.
@@ -138,6 +193,8 @@ def evaluate_folder(
         Voxel size along every axis; None takes that of each reference file.
     task, ignore, class_names, tolerance, surfaces
         As for `evaluate`.
+    fit : {"crop", "resample"} or None
+        What to do with pairs of different shapes, see `make_pair`.
     progress : callable or None
         Called with (pairs done, pairs in all); what it raises cancels.
 
@@ -163,9 +220,11 @@ def evaluate_folder(
         truth = open_image(path, labels=True)
         for name, found in folders.items():
             try:
+                prediction = open_image(found[image], labels=True).data
+                pair = make_pair(truth.data, prediction, fit=fit, ignore=ignore)
                 report = evaluate(
-                    truth.data,
-                    open_image(found[image], labels=True).data,
+                    pair.reference,
+                    pair.prediction,
                     spacing=truth.scale if spacing is None else spacing,
                     task=task,
                     ignore=ignore,
@@ -175,7 +234,7 @@ def evaluate_folder(
                 )
             except InputError as error:
                 raise InputError(f"{path} and {found[image]}: {error}") from error
-            reports[name].append(report)
+            reports[name].append(pair.place(report))
             if progress is not None:
                 progress(sum(map(len, reports.values())), total)
     extra = [str(p) for f in folders.values() for n, p in f.items() if n not in references]

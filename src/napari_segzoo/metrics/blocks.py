@@ -23,25 +23,33 @@ def label_pair(reference: Any, prediction: Any) -> tuple[Any, Any]:
     InputError
         If the shapes differ, there is nothing in them, or the values are not whole numbers.
     """
-    reference, prediction = (
-        image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
-        for image in (reference, prediction)
-    )
+    reference, prediction = as_labels(reference, "reference"), as_labels(prediction, "prediction")
     shape = _shape(reference)
     if shape != _shape(prediction):
         raise InputError(
-            f"The reference has shape {shape} and the prediction {_shape(prediction)}; "
-            "crop or resample one of them so that both cover the same voxels."
+            f"The reference has shape {shape} and the prediction {_shape(prediction)}; crop or "
+            "resample one of them (option fit) so that both cover the same voxels."
         )
     if 0 in shape or not shape:
         raise InputError(f"There is nothing to compare in label images of shape {shape}.")
-    for name, image in (("reference", reference), ("prediction", prediction)):
-        if np.dtype(image.dtype).kind not in "bui":
-            raise InputError(
-                f"The {name} holds {np.dtype(image.dtype)} values; labels must be whole numbers "
-                "(0 is background), so threshold it or convert it to an integer type first."
-            )
     return reference, prediction
+
+
+def as_labels(image: Any, name: str) -> Any:
+    """Return a label image as an array-like.
+
+    Raises
+    ------
+    InputError
+        If the values are not whole numbers; `name` is what the message calls the image.
+    """
+    image = image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+    if np.dtype(image.dtype).kind not in "bui":
+        raise InputError(
+            f"The {name} holds {np.dtype(image.dtype)} values; labels must be whole numbers "
+            "(0 is background), so threshold it or convert it to an integer type first."
+        )
+    return image
 
 
 def check_task(task: str) -> None:
@@ -82,7 +90,7 @@ def regions(*images: Any, voxels: int = BLOCK_VOXELS, single: int = 0) -> list[R
         Number of leading axes along which a region has one index only (frames).
     """
     shape = _shape(images[0])
-    side = [max(sizes) for sizes in zip(*(_chunks(image) for image in images), strict=True)]
+    side = [max(sizes) for sizes in zip(*(chunk_sides(image) for image in images), strict=True)]
     side[:single] = [1] * single
     for axis in range(len(shape) - 1, single - 1, -1):
         fit = voxels // int(np.prod(side, dtype=np.int64))
@@ -150,7 +158,7 @@ def _shape(image: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in image.shape)
 
 
-def _chunks(image: Any) -> tuple[int, ...]:
+def chunk_sides(image: Any) -> tuple[int, ...]:
     """Side lengths of the smallest piece that is worth reading at once."""
     shape = _shape(image)
     chunks = getattr(image, "shards", None) or getattr(image, "chunks", None)

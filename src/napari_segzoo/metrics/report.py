@@ -6,13 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..io.blocks import written_whole
 from .definitions import DEFINITIONS
 
+SIDE_BY_SIDE = 6
 Row = dict[str, Any]
 
 
@@ -58,6 +60,22 @@ class Report(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.scores)
 
+    def placed(self, origin: Sequence[int], settings: Mapping[str, Any]) -> Report:
+        """Return the same scores with positions moved by `origin`, and with more settings."""
+
+        def move(place: Sequence[int]) -> tuple[int, ...]:
+            return tuple(p + o for p, o in zip(place, origin, strict=True))
+
+        return replace(
+            self,
+            settings={**self.settings, **settings},
+            positions={label: move(place) for label, place in self.positions.items()},
+            objects=[
+                row if row["position"] is None else {**row, "position": move(row["position"])}
+                for row in self.objects
+            ],
+        )
+
     def rows(self) -> list[Row]:
         """Return a table: one row per class (semantic) or per IoU threshold (instances).
 
@@ -92,10 +110,25 @@ class Report(Mapping[str, Any]):
             if isinstance(value, int | float) and name in DEFINITIONS
         }
 
+    def save(self, path: str | Path) -> None:
+        """Write the report as Markdown or JSON if `path` ends so, else as CSV.
+
+        Beside a CSV file, the table of objects goes to a second one, ``..._objects.csv``.
+        """
+        path = Path(path)
+        if path.suffix.lower() == ".md":
+            self.to_markdown(path)
+        elif path.suffix.lower() == ".json":
+            self.to_json(path)
+        else:
+            self.to_csv(path)
+            if self.objects:
+                self.objects_to_csv(objects_file(path))
+
     def to_json(self, path: str | Path | None = None) -> str:
         """Return the mapping as one JSON object, and write it to `path` if given."""
         text = json.dumps(_finite(self.scores), allow_nan=False)
-        return _write(text, path)
+        return write_text(text, path)
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """Return one line per number, and write them to `path` if given.
@@ -113,25 +146,39 @@ class Report(Mapping[str, Any]):
             ]
         lines += [(n, "", "", value, DEFINITIONS[n]) for n, value in self.summary().items()]
         lines += [(n, "", "", value, "setting") for n, value in self.settings.items()]
-        return _write(_csv(lines), path)
+        return write_text(csv_text(lines), path)
 
     def objects_to_csv(self, path: str | Path | None = None) -> str:
         """Return the table of objects, one line each, and write it to `path` if given."""
         columns = list(self.objects[0]) if self.objects else []
-        return _write(_csv([columns, *(list(row.values()) for row in self.objects)]), path)
+        return write_text(csv_text([columns, *(list(row.values()) for row in self.objects)]), path)
 
     def to_markdown(self, path: str | Path | None = None) -> str:
         """Return tables for a text, with definitions and version, and write them to `path`."""
         rows, summary = self.rows(), self.summary()
-        columns = [c for c in (rows[0] if rows else {}) if c != "name" or self.names]
+        columns = list(rows[0]) if rows else []
         used = [c for c in [*columns, *summary] if c in DEFINITIONS]
         parts = [
-            _table(columns, [[row[c] for c in columns] for row in rows]),
-            _table(["score", "value"], [[n, v] for n, v in summary.items()]),
-            "\n".join(f"- {name}: {DEFINITIONS[name]}" for name in used),
+            self._class_table(rows, columns),
+            markdown_table(["score", "value"], [[n, v] for n, v in summary.items()]),
+            markdown_definitions(used),
             "; ".join(f"{name} {value}" for name, value in self.settings.items()),
         ]
-        return _write("\n\n".join(part for part in parts if part) + "\n", path)
+        return write_text(markdown_text(parts), path)
+
+    def _class_table(self, rows: list[Row], columns: list[str]) -> str:
+        """Tabulate `rows`; a few classes stand side by side, which stays narrow."""
+        if self.task == "instances" or len(rows) > SIDE_BY_SIDE:
+            columns = [c for c in columns if c != "name" or self.names]
+            return markdown_table(columns, [[row[c] for c in columns] for row in rows])
+        titles = [f"{row['label']} {row['name']}".strip() for row in rows]
+        scores = [c for c in columns if c not in ("label", "name")]
+        return markdown_table(["score", *titles], [[c, *(row[c] for row in rows)] for c in scores])
+
+
+def objects_file(path: Path) -> Path:
+    """Return where `Report.save` puts the objects of a report that goes to `path`."""
+    return path.with_name(f"{path.stem}_objects.csv")
 
 
 def _finite(value: Any) -> Any:
@@ -142,17 +189,34 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> str:
+def csv_text(lines: Sequence[Sequence[Any]]) -> str:
+    """Return lines as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table, "" without columns; numbers have four digits."""
     if not columns:
         return ""
-    lines = [columns, ["---"] * len(columns), *([_short(v) for v in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = [list(columns), *([_short(v) for v in row] for row in rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in cells
+    )
+
+
+def markdown_text(parts: Sequence[str]) -> str:
+    """Return paragraphs as one text."""
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_definitions(names: Sequence[str]) -> str:
+    """Return a list of what the scores mean."""
+    return "\n".join(f"- {name}: {DEFINITIONS[name]}" for name in names if name in DEFINITIONS)
 
 
 def _short(value: Any) -> str:
@@ -161,7 +225,9 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _write(text: str, path: str | Path | None) -> str:
+def write_text(text: str, path: str | Path | None) -> str:
+    """Write a text, whole or not at all, if `path` is given; return it."""
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        with written_whole(Path(path), overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return text

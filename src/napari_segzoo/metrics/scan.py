@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,8 @@ from .blocks import Region, grow, read, regions
 from .contingency import Contingency, count_pairs, merge
 from .surface import Border, border_voxels, join
 
+PREVIEW_EVERY = 0.5
+"""Seconds."""
 Progress = Callable[[int, int], object]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,6 +58,7 @@ def scan(
     borders: bool = False,
     axis: int | None = None,
     progress: Progress | None = None,
+    preview: Callable[[Contingency], object] | None = None,
 ) -> Scan:
     """Read two label images once, block by block.
 
@@ -70,6 +74,8 @@ def scan(
         Count each index along this axis separately, too.
     progress : callable or None
         Called with (blocks done, blocks in all); what it raises ends the pass.
+    preview : callable or None
+        Called with the counts of the blocks done so far, at most twice a second.
     """
     shape = tuple(int(n) for n in reference.shape)
     frames = max(0, len(shape) - 3) if borders else 0
@@ -86,8 +92,12 @@ def scan(
         return _Part(counts, (found[0], found[1]))
 
     parts = []
+    shown = monotonic()
     for done, part in enumerate(threaded(look, blocks), 1):
         parts.append(part)
+        if preview is not None and done < len(blocks) and monotonic() - shown >= PREVIEW_EVERY:
+            preview(merge([count for p in parts for _, count in p.counts]))
+            shown = monotonic()
         if progress is not None:
             progress(done, len(blocks))
     by_slice: dict[int, list[Contingency]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -14,6 +14,7 @@ from . import overlap
 from .blocks import axis_spacing, check_task, label_pair
 from .centreline import cl_dice
 from .contingency import Contingency
+from .instances import matching_scores, objects
 from .object_table import object_scores
 from .report import Report
 from .scan import Progress, Scan, scan
@@ -37,6 +38,7 @@ def evaluate(
     per_slice: bool = False,
     axis: int = 0,
     progress: Progress | None = None,
+    preview: Callable[[Report], object] | None = None,
 ) -> Report:
     """Score a predicted label image against a reference.
 
@@ -69,6 +71,9 @@ def evaluate(
         Axis of the slices.
     progress : callable or None
         Called with (steps done, steps in all) as the work goes on; what it raises cancels.
+    preview : callable or None
+        Called, at most twice a second, with a report on the part that was read so far: overlap
+        scores, or for instances those of one-to-one matching.
 
     Returns
     -------
@@ -101,14 +106,6 @@ def evaluate(
         raise InputError("per_slice scores classes; with task 'instances' leave it out.")
     if not -len(shape) <= axis < len(shape):
         raise InputError(f"axis is {axis}, but the label images have {len(shape)} axes.")
-    found = scan(
-        reference,
-        prediction,
-        ignore=ignore,
-        borders=surfaces,
-        axis=axis % len(shape) if per_slice else None,
-        progress=progress,
-    )
     settings: dict[str, Any] = {
         "napari-segzoo": __version__,
         "task": task,
@@ -116,16 +113,25 @@ def evaluate(
         "spacing": steps,
         "ignore": ignore,
     }
+
+    def show(counts: Contingency) -> None:
+        assert preview is not None
+        preview(_preview(task, counts, settings, class_names))
+
+    found = scan(
+        reference,
+        prediction,
+        ignore=ignore,
+        borders=surfaces,
+        axis=axis % len(shape) if per_slice else None,
+        progress=progress,
+        preview=None if preview is None else show,
+    )
     if task == "instances":
         values, rows = object_scores(found, shape, steps)
         return Report(task, values, settings, objects=rows)
 
-    labels = found.contingency.labels()
-    if len(labels) > MOST_CLASSES:
-        raise InputError(
-            f"The label images hold {len(labels)} different labels, which looks like single "
-            "objects; compare them with task 'instances'."
-        )
+    labels = _class_labels(found.contingency)
     confusion = found.contingency.dense(labels)
     values = {
         **overlap.class_scores(confusion, labels),
@@ -185,6 +191,34 @@ def slice_scores(
         name: {str(label): [s[name][str(label)] for s in scores] for label in labels}
         for name in ("dice", "iou")
     }
+
+
+def _class_labels(counts: Contingency) -> list[int]:
+    labels = counts.labels()
+    if len(labels) > MOST_CLASSES:
+        raise InputError(
+            f"The label images hold {len(labels)} different labels, which looks like single "
+            "objects; compare them with task 'instances'."
+        )
+    return labels
+
+
+def _preview(
+    task: str,
+    counts: Contingency,
+    settings: dict[str, Any],
+    class_names: Sequence[str] | Mapping[int, str] | None,
+) -> Report:
+    """Report what can be told from the counts of a part of the images."""
+    if task == "instances":
+        return Report(task, dict(matching_scores(objects(counts))), settings)
+    labels = _class_labels(counts)
+    confusion = counts.dense(labels)
+    values = {
+        **overlap.class_scores(confusion, labels),
+        **overlap.overall_scores(confusion, labels),
+    }
+    return Report(task, values, settings, _names(class_names, labels))
 
 
 def _surfaces(

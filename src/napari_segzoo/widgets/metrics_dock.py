@@ -238,8 +238,10 @@ class MetricsDock(QWidget):
         files = RecipeFiles()
         axes = possible_axes(reference)[0]
         names = files.layer(reference, axes), files.layer(prediction, axes)
-        text = write(*names, _spacing(reference), self.task.currentData(), self._ignored())
-        self.status.say(files.copy(text))
+        measured = recipes.Measurement(
+            *names, _spacing(reference), self.task.currentData(), self._ignored()
+        )
+        self.status.say(files.copy(write(measured)))
 
     def _set_running(self, running: bool) -> None:
         self.measure_button.setEnabled(not running)
