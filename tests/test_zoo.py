@@ -13,6 +13,7 @@ from zoo_cases import CASES, IDS, Case
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import create_model, get_spec, list_models
 from napari_segzoo.zoo.blocks import count_parameters
+from napari_segzoo.zoo.cost import configuration_cost, voxel_cost
 from napari_segzoo.zoo.receptive_field import reach, receptive_field
 
 PUBLISHED = [(spec.name, count) for spec in list_models() for count in spec.published]
@@ -64,6 +65,39 @@ def test_stored_facts_are_the_measured_ones(name):
     assert network.divisor == (spec.divisor, spec.divisor)
     assert field == (None if spec.receptive_field is None else (spec.receptive_field,) * 2)
     assert spec.tile_invariant == (field is not None)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stored_costs_are_the_measured_ones(name):
+    spec = get_spec(name)
+    assert spec.costs == tuple(voxel_cost(name, ndim) for ndim in spec.ndims)
+
+
+@pytest.mark.parametrize(("name", "ndim"), [("unet", 2), ("pspnet50", 2), ("vnet", 3)])
+def test_cost_of_a_tile_follows_from_the_stored_figures(name, ndim):
+    tile = (300, 217) if ndim == 2 else (40, 67, 51)
+    stored = get_spec(name).cost(tile)
+    counted = configuration_cost(
+        name, ndim=ndim, in_channels=1, num_classes=2, options={}, tile=tile
+    )
+    assert (stored.tile, stored.parameters) == (counted.tile, counted.parameters)
+    assert stored.multiply_adds == pytest.approx(counted.multiply_adds, rel=0.01)
+    assert stored.activation_bytes == pytest.approx(counted.activation_bytes, rel=0.01)
+    assert get_spec("fcn8s").cost((32, 64, 64)) is None
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("U2", ["u2net", "u2netp"]),
+        ("cicek", ["unet"]),
+        ("milletari 3DV", ["vnet"]),
+        ("resnet-152", ["refinenet152"]),
+        ("unet chen", []),
+    ],
+)
+def test_search_looks_at_names_titles_families_and_papers(search, found):
+    assert [spec.name for spec in list_models(search=search)] == found
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from math import ceil, prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from .blocks import count_parameters
+from .registry import build_network
+from .spec import Cost, VoxelCost
 
-
-@dataclass(frozen=True)
-class Cost:
-    """Cost of one forward pass over one tile, in inference.
-
-    Parameters
-    ----------
-    multiply_adds : int
-        Of the convolutions and matrix products.
-    activation_bytes : int
-        The most that input and intermediate results take at any one moment, in float32.
-        Weights, and the working space of the libraries that convolve, come on top.
-    parameters : int
-        Trainable parameters.
-    """
-
-    multiply_adds: int
-    activation_bytes: int
-    parameters: int
+MEASURED_TILE = {2: (512, 512), 3: (128, 128, 128)}
 
 
 def cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
@@ -49,15 +33,50 @@ def cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
     tile : sequence of int
         Voxels along [Z,] Y, X, multiples of ``network.divisor``.
     """
-    shadow = _without_values(network).eval()
-    memory = _LiveMemory()
-    flops = FlopCounterMode(display=False)
-    with torch.no_grad(), flops, memory:
+    shadow = without_values(network).eval()
+    meter = _Meter()
+    with torch.no_grad(), meter:
         shadow(torch.empty((1, in_channels, *tile), device="meta"))
-    return Cost(flops.get_total_flops() // 2, memory.peak, count_parameters(network))
+    sides = tuple(int(n) for n in tile)
+    return Cost(sides, count_parameters(network), meter.flops // 2, meter.peak)
 
 
-def _without_values(network: nn.Module) -> nn.Module:
+def configuration_cost(
+    name: str,
+    *,
+    ndim: int,
+    in_channels: int,
+    num_classes: int,
+    options: Mapping[str, Any],
+    tile: Sequence[int],
+) -> Cost:
+    """Count the cost of one tile of a network that is not built yet; see `create_model`.
+
+    The sides of `tile` are rounded up to multiples of the network's divisor.
+    """
+    with torch.device("meta"):
+        network = build_network(
+            name, ndim=ndim, in_channels=in_channels, num_classes=num_classes, options=options
+        )
+    divisor: tuple[int, ...] = network.divisor  # type: ignore[assignment]
+    sides = [ceil(n / d) * d for n, d in zip(tile, divisor, strict=True)]
+    return cost(network, in_channels, sides)
+
+
+def voxel_cost(name: str, ndim: int) -> VoxelCost:
+    """Measure the figures that `ModelSpec.costs` holds for one number of dimensions."""
+    tile = MEASURED_TILE[ndim]
+    whole = configuration_cost(name, ndim=ndim, in_channels=1, num_classes=2, options={}, tile=tile)
+    voxels = prod(whole.tile)
+    return VoxelCost(
+        ndim,
+        whole.parameters,
+        round(whole.multiply_adds / voxels),
+        round(whole.activation_bytes / voxels),
+    )
+
+
+def without_values(network: nn.Module) -> nn.Module:
     """Copy a network onto the meta device without copying its weights."""
     known: dict[int, Any] = {}
     for parameter in network.parameters():
@@ -67,22 +86,26 @@ def _without_values(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, known)
 
 
-class _LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the tensors that are alive after each operation."""
+class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the operations, and the tensors that are alive after each."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.alive = self.peak = 0
+        self.flops = self.alive = self.peak = 0
         self._known: set[int] = set()
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
+        func: Any,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        count = flop_registry.get(func.overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **kwargs, out_val=result)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._note(leaf)

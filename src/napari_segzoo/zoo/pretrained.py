@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, RunError
-from .registry import ModelSpec
+from .spec import ModelSpec
 
 State = Mapping[str, Tensor]
 Build = Callable[[int, int], nn.Module]

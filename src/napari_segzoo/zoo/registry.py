@@ -4,98 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@dataclass(frozen=True)
-class PublishedCount:
-    """A number of trainable parameters that a paper or public code states.
-
-    Parameters
-    ----------
-    ndim, in_channels, num_classes : int
-        Arguments that build the counted network.
-    count : int
-        Trainable parameters.
-    source : str
-        Where the number comes from.
-    options : mapping
-        Options that differ from the defaults.
-    """
-
-    ndim: int
-    in_channels: int
-    num_classes: int
-    count: int
-    source: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One published network configuration.
-
-    Parameters
-    ----------
-    name : str
-        Name under which `create_model` builds it.
-    title, family : str
-        Name for people, and the group it is listed in.
-    ndims : tuple of int
-        Numbers of spatial dimensions it supports (2, 3).
-    builder : str
-        ``"package.module:callable"``, imported when the network is built. The callable
-        takes ``(in_channels, num_classes, *, ndim, <options>)`` and returns a module that
-        maps ``(N, C, [Z,] Y, X)`` to one tensor of logits ``(N, K, [Z,] Y, X)`` and has an
-        attribute ``divisor``: per spatial axis, what the input size must be a multiple of.
-    reference, url : str
-        The paper.
-    divisor : int
-        Of the default configuration, the same along all axes.
-    tile_invariant : bool
-        Whether an output voxel depends on a bounded neighbourhood only.
-    receptive_field : int or None
-        Voxels along one axis that can influence one output voxel (default
-        configuration, 2D where supported); None if the whole image does.
-    options : mapping
-        Options handed to the builder, with the published defaults.
-    published : tuple of PublishedCount
-        Counts the tests hold the network to.
-    weights : tuple of str
-        Pretrained weights that can be asked for by name: "imagenet" for the backbone
-        (2D, published width), "coco_voc" for the whole network.
-    weights_licence : str
-        Under what terms the weights may be used.
-    """
-
-    name: str
-    title: str
-    family: str
-    ndims: tuple[int, ...]
-    builder: str
-    reference: str
-    url: str
-    divisor: int
-    tile_invariant: bool
-    receptive_field: int | None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    published: tuple[PublishedCount, ...] = ()
-    weights: tuple[str, ...] = ()
-    weights_licence: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
 
 
 ENTRY_POINTS = "napari_segzoo.networks"
@@ -124,20 +44,35 @@ def register_from_other_packages() -> None:
             )
 
 
-def list_models(ndim: int | None = None) -> list[ModelSpec]:
+def list_models(ndim: int | None = None, search: str = "") -> list[ModelSpec]:
     """List the registered networks.
 
     Parameters
     ----------
     ndim : {2, 3}, optional
         Keep those that support this number of spatial dimensions.
+    search : str
+        Keep those whose name, title, family or paper has each of these words in it;
+        capitals, accents and raised numbers make no difference.
 
     Returns
     -------
     list of ModelSpec
         In order of registration.
     """
-    return [s for s in _SPECS.values() if ndim is None or ndim in s.ndims]
+    words = _plain(search).split()
+    return [
+        spec
+        for spec in _SPECS.values()
+        if (ndim is None or ndim in spec.ndims)
+        and all(word in _plain(spec.searched_text) for word in words)
+    ]
+
+
+def _plain(text: str) -> str:
+    """Fold capitals, accents and raised numbers."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in letters if not unicodedata.combining(c))
 
 
 def get_spec(name: str) -> ModelSpec:

@@ -1,6 +1,8 @@
 """Heads on dilated ResNets: FCN, DeepLab v2 to v3+, PSPNet."""
 
-from ..registry import ModelSpec, PublishedCount, register
+from ..registry import register
+from ..spec import ModelSpec, PublishedCount
+from .costs import COSTS
 from .licences import TORCHVISION_COCO, TORCHVISION_IMAGENET
 
 _AUX = {"aux": True}
@@ -29,6 +31,7 @@ register(
             divisor=8,
             tile_invariant=True,
             receptive_field=field,
+            costs=COSTS[f"fcn_resnet{depth}"],
             options={**_resnet(depth), "aux": False},
             published=(
                 PublishedCount(2, 3, 21, plain, "torchvision"),
@@ -53,6 +56,7 @@ register(
         divisor=8,
         tile_invariant=True,
         receptive_field=1363,
+        costs=COSTS["deeplabv2_resnet101"],
         options={**_resnet(101), "rates": (6, 12, 18, 24)},
         published=(PublishedCount(2, 3, 21, 44_048_532, "kazuto1011/deeplab-pytorch"),),
         weights=("imagenet",),
@@ -70,6 +74,7 @@ register(
             divisor=8,
             tile_invariant=False,
             receptive_field=None,
+            costs=COSTS[f"deeplabv3_resnet{depth}"],
             options={**_resnet(depth), "rates": None, "image_pooling": True, "aux": False},
             published=(
                 PublishedCount(2, 3, 21, plain, "torchvision"),
@@ -95,6 +100,7 @@ register(
             divisor=16,
             tile_invariant=False,
             receptive_field=None,
+            costs=COSTS[f"deeplabv3plus_resnet{depth}"],
             options={**_resnet(depth, output_stride=16), "rates": None, "image_pooling": True},
             weights=("imagenet",),
             weights_licence=TORCHVISION_IMAGENET,
@@ -113,6 +119,7 @@ register(
             divisor=8,
             tile_invariant=False,
             receptive_field=None,
+            costs=COSTS[f"pspnet{depth}"],
             options={**_resnet(depth, stem="deep"), "bins": (1, 2, 3, 6), "aux": False},
             published=(
                 PublishedCount(2, 3, 21, plain, _SEMSEG),

@@ -1,6 +1,8 @@
 """VGG16-based networks and FC-DenseNet."""
 
-from ..registry import ModelSpec, PublishedCount, register
+from ..registry import register
+from ..spec import ModelSpec, PublishedCount
+from .costs import COSTS
 from .licences import TORCHVISION_IMAGENET
 
 _FCN = "wkentaro/pytorch-fcn"
@@ -20,6 +22,7 @@ register(
             divisor=32,
             tile_invariant=True,
             receptive_field=field,
+            costs=COSTS[f"fcn{stride}s"],
             options={
                 "stride": stride,
                 "backbone": "vgg16",
@@ -48,6 +51,7 @@ register(
         divisor=32,
         tile_invariant=True,
         receptive_field=404,
+        costs=COSTS["segnet"],
         options={"backbone": "vgg16_bn", "width": 64},
         published=(
             PublishedCount(2, 3, 11, 29_449_355, _PAPER),
@@ -68,6 +72,7 @@ register(
             divisor=8,
             tile_invariant=True,
             receptive_field=field,
+            costs=COSTS[name],
             options={"backbone": "vgg16", "width": 64, "dropout": 0.5, "rates": rates},
             published=(PublishedCount(2, 3, 21, count, _PAPER),),
             weights=("imagenet",),
@@ -106,6 +111,7 @@ register(
             divisor=32,
             tile_invariant=True,
             receptive_field=field,
+            costs=COSTS[f"fc_densenet{depth}"],
             options={
                 "layers": layers,
                 "bottleneck": bottleneck,

@@ -1,6 +1,8 @@
 """Networks that join features of several resolutions: RefineNet, HRNet, FastFCN, FPN."""
 
-from ..registry import ModelSpec, PublishedCount, register
+from ..registry import register
+from ..spec import ModelSpec, PublishedCount
+from .costs import COSTS
 from .licences import TORCHVISION_IMAGENET
 
 _HRNET = "HRNet/HRNet-Semantic-Segmentation"
@@ -19,6 +21,7 @@ register(
             divisor=32,
             tile_invariant=True,
             receptive_field=field,
+            costs=COSTS[f"refinenet{depth}"],
             options={
                 "backbone": f"resnet{depth}",
                 "width": 64,
@@ -47,6 +50,7 @@ register(
             divisor=32,
             tile_invariant=True,
             receptive_field=2847,
+            costs=COSTS[f"hrnet_w{width}"],
             options={"width": width, "modules": (1, 4, 3), "stem_width": 64},
             published=(
                 PublishedCount(2, 3, 19, with_19, _HRNET),
@@ -71,6 +75,7 @@ register(
             divisor=32,
             tile_invariant=head == "fcn",
             receptive_field=field,
+            costs=COSTS[f"fastfcn_{head}_resnet{depth}"],
             options={
                 "head": head,
                 "backbone": f"resnet{depth}",
@@ -104,6 +109,7 @@ register(
         divisor=32,
         tile_invariant=True,
         receptive_field=683,
+        costs=COSTS["fpn_resnet50"],
         options={"backbone": "resnet50", "width": 64, "stem": "torchvision", "norm": "batch"},
         weights=("imagenet",),
         weights_licence=TORCHVISION_IMAGENET,

@@ -1,6 +1,8 @@
 """U-Net and its kin."""
 
-from ..registry import ModelSpec, PublishedCount, register
+from ..registry import register
+from ..spec import ModelSpec, PublishedCount
+from .costs import COSTS
 
 _MILESIAL = "milesial/Pytorch-UNet"
 _NESTED = "4uiiurz1/pytorch-nested-unet"
@@ -32,6 +34,7 @@ register(
         divisor=16,
         tile_invariant=True,
         receptive_field=204,
+        costs=COSTS["unet"],
         options=_UNET,
         published=(
             PublishedCount(2, 3, 2, 31_037_698, _MILESIAL),
@@ -50,6 +53,7 @@ register(
         divisor=32,
         tile_invariant=False,
         receptive_field=None,
+        costs=COSTS["resunet"],
         options={
             "widths": (32, 64, 128, 256, 512, 512),
             "blocks": (1, 3, 4, 6, 6, 6),
@@ -75,6 +79,7 @@ register(
         divisor=16,
         tile_invariant=True,
         receptive_field=204,
+        costs=COSTS["attention_unet"],
         options={**_UNET, "attention": True},
     ),
     ModelSpec(
@@ -88,6 +93,7 @@ register(
         divisor=16,
         tile_invariant=True,
         receptive_field=204,
+        costs=COSTS["unetpp"],
         options={
             "widths": (32, 64, 128, 256, 512),
             "norm": "none",
@@ -113,6 +119,7 @@ register(
         divisor=16,
         tile_invariant=True,
         receptive_field=492,
+        costs=COSTS["vnet"],
         options={
             "variant": "authors",
             "activation": "prelu",
@@ -143,6 +150,7 @@ register(
             divisor=32,
             tile_invariant=True,
             receptive_field=6624,
+            costs=COSTS[name],
             options={"width": 64, "small": small, "deep_supervision": False},
             published=(PublishedCount(2, 3, 1, count, "xuebinqin/U-2-Net"),),
         )
