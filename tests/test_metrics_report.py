@@ -17,6 +17,8 @@ from napari_segzoo import InputError, Report, open_image, save_image
 from napari_segzoo.metrics import (
     DEFINITIONS,
     LEGENDS,
+    Entry,
+    as_batch,
     bootstrap_interval,
     compare,
     error_overlay,
@@ -24,6 +26,7 @@ from napari_segzoo.metrics import (
     evaluate_folder,
     scan,
     soft_scores,
+    with_entry,
 )
 
 REFERENCE = np.array([[0, 1, 1, 2], [0, 1, 2, 2]])
@@ -353,3 +356,40 @@ def test_several_comparisons_are_corrected():
     assert (same.p, same.difference) == (1, 0)
     (gaps,) = compare({"a": [0.1, math.nan, math.inf], "b": [0.2, 0.3, 0.4]})
     assert gaps.images == 1
+
+
+def test_history_summarises_what_was_scored_one_by_one():
+    """Two models on two images; model b was run twice on the first, and not on the second."""
+    truth = np.array([1, 1, 1, 1, 0, 0])
+    reports = [evaluate(truth, [1] * k + [0] * (6 - k)) for k in (4, 3, 2)]
+    entries = []
+    for image, name, source, report in [
+        ("one", "a", "one a", reports[2]),
+        ("one", "b", "one b", reports[1]),
+        ("two", "a", "two a", reports[0]),
+        ("one", "b", "one b again", reports[0]),
+        ("one", "a", "one a", reports[1]),
+    ]:
+        entries = with_entry(entries, Entry(image, name, source, report))
+    entries = with_entry(entries, Entry("one", "a", "x", evaluate(truth, truth, task="instances")))
+    names = [(e.image, e.prediction) for e in entries]
+    assert names == [
+        ("one", "a"), ("one", "b"), ("two", "a"), ("one", "b (one b again)"), ("one", "a"),
+    ]  # fmt: skip
+    batch = as_batch(entries, "semantic")
+    assert batch.images == ("one", "two")
+    dice = batch.values("dice 1")
+    # the image scored again counts once: 3 of 4 voxels found, and all
+    assert dice["a"] == pytest.approx([6 / 7, 1])
+    assert dice["b"][0] == pytest.approx(6 / 7)
+    assert math.isnan(dice["b"][1])
+    assert batch.overall("dice 1")["b"].images == 1
+    assert [c.images for c in batch.comparisons("dice 1")] == [1, 1, 1]
+    lines = list(csv.DictReader(io.StringIO(batch.to_csv())))
+    assert [line["row"] for line in lines if line["kind"] == "image"] == [
+        "one",
+        "two",
+        "one",
+        "one",
+    ]
+    assert "napari-segzoo" in batch.to_markdown()

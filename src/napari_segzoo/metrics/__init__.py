@@ -3,6 +3,7 @@
 from .batch import BatchReport, evaluate_folder, flatten
 from .centreline import cl_dice
 from .definitions import DEFINITIONS
+from .history import Entry, as_batch, with_entry
 from .overlay import LEGENDS, LegendEntry, error_overlay
 from .pair import Pair, Placement, make_pair
 from .report import Report
@@ -15,12 +16,14 @@ __all__ = [
     "LEGENDS",
     "BatchReport",
     "Comparison",
+    "Entry",
     "LegendEntry",
     "Pair",
     "Placement",
     "Report",
     "SoftScores",
     "Summary",
+    "as_batch",
     "bootstrap_interval",
     "cl_dice",
     "compare",
@@ -32,4 +35,5 @@ __all__ = [
     "per_slice",
     "soft_scores",
     "summarize",
+    "with_entry",
 ]

@@ -40,7 +40,8 @@ class BatchReport:
     images : tuple of str
         Names the images were paired by, in order.
     reports : dict of str to list of Report
-        From the name of a prediction to its reports, in the order of `images`.
+        From the name of a prediction to its reports, in the order of `images`; that of an
+        image it was not scored on is empty.
     unpaired : tuple of str
         Predicted images without a reference; they were not scored.
     """
@@ -90,7 +91,8 @@ class BatchReport:
         lines: list[list[Any]] = [["kind", "prediction", "row", *metrics]]
         for name in self.reports:
             for k, image in enumerate(self.images):
-                lines.append(["image", name, image, *(columns[m][name][k] for m in metrics)])
+                if self.reports[name][k].scores:
+                    lines.append(["image", name, image, *(columns[m][name][k] for m in metrics)])
         for name in self.reports:
             summaries = [asdict(summarize(columns[m][name])) for m in metrics]
             lines += [
@@ -136,7 +138,7 @@ class BatchReport:
 
     def _settings(self) -> str:
         """Return what holds for all images: version, task, options."""
-        reports = [report for reports in self.reports.values() for report in reports]
+        reports = [r for reports in self.reports.values() for r in reports if r.scores]
         first = reports[0].settings
         common = {k: v for k, v in first.items() if all(r.settings.get(k) == v for r in reports)}
         return "; ".join(f"{name} {value}" for name, value in common.items())

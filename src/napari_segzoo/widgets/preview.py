@@ -36,7 +36,7 @@ def visible_region(viewer: napari.viewer.Viewer, layer: Image, axes: str, ndim: 
         Spatial dimensions of the model.
     """
     layout = Layout(axes, tuple(full_array(layer).shape), ndim, 1)
-    here = _position(viewer, layer)
+    here = position_in(viewer, layer)
     first_shown = viewer.dims.ndim - layer.ndim
     shown = {axes[d - first_shown] for d in viewer.dims.displayed if d >= first_shown}
     window = []
@@ -46,7 +46,7 @@ def visible_region(viewer: napari.viewer.Viewer, layer: Image, axes: str, ndim: 
         axis = axes.index(letter)
         low, high = (0, size) if letter in shown else (here[axis], here[axis] + 1)
         if letter in shown and viewer.dims.ndisplay == 2:
-            low, high = _seen(layer, axis, size)
+            low, high = range_seen(layer, axis, size)
         window.append(_around((low + high) // 2, min(most, size), size))
     leading = tuple(here[axes.index(a)] for a in layout.leading_axes)
     return Region(leading, tuple(window))
@@ -107,14 +107,14 @@ def hide_previews(viewer: napari.viewer.Viewer) -> None:
             layer.visible = False
 
 
-def _position(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
+def position_in(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
     """Return the voxel of `layer` at the viewer's sliders."""
     point = layer.world_to_data(viewer.dims.point[-layer.ndim :])
     sizes = full_array(layer).shape
     return [min(max(round(float(p)), 0), n - 1) for p, n in zip(point, sizes, strict=False)]
 
 
-def _seen(layer: Image, axis: int, size: int) -> tuple[int, int]:
+def range_seen(layer: Image, axis: int, size: int) -> tuple[int, int]:
     """Return first and last voxel along one axis that the canvas shows, at full resolution."""
     low, high = (int(n) for n in layer.corner_pixels[:, axis])
     if layer.multiscale:
