@@ -1,10 +1,10 @@
 """Train the bundled model `nuclei` on the Data Science Bowl 2018 nuclei (BBBC038v1, CC0).
 
-usage: train_nuclei.py DATA OUT [--seconds 3600] [--seed 0]
+usage: train_nuclei.py DATA OUT [--seconds 3600] [--seed 0] [--base MODEL]
 
 DATA holds index.csv (name, modality, split), train/images, train/labels, val/images and
 val/labels, with label images of object numbers. Scores on val are printed and written
-into the model's provenance.
+into the model's provenance. --base goes on from an earlier model.
 """
 
 import argparse
@@ -21,6 +21,9 @@ REPEATS = {"fluorescence": 1, "histology_purple": 3, "brightfield_gray": 10}
 """How often the images of a rare modality are counted, so that it is seen."""
 
 
+LEARNING_RATE = 2e-3
+
+
 def pairs(data, split):
     for row in csv.DictReader((data / "index.csv").open()):
         if row["split"] == split:
@@ -29,7 +32,7 @@ def pairs(data, split):
             yield row["modality"], image, np.asarray(labels.data[:])
 
 
-def train(data, seconds, seed):
+def train(data, seconds, seed, base):
     images, labels = [], []
     for modality, image, ids in pairs(data, "train"):
         if ids.any():
@@ -38,6 +41,8 @@ def train(data, seconds, seed):
     for event in segzoo.finetune(
         images,
         labels,
+        base=base,
+        learning_rate=LEARNING_RATE,
         task="instances",
         budget=seconds,
         seed=seed,
@@ -82,8 +87,9 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", type=Path)
     arguments = parser.parse_args()
-    model = train(arguments.data, arguments.seconds, arguments.seed)
+    model = train(arguments.data, arguments.seconds, arguments.seed, arguments.base)
     model = model.with_info(
         name="nuclei",
         description="Nuclei in fluorescence, H&E histology and brightfield images, 2D",

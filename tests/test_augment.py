@@ -8,7 +8,7 @@ from napari_segzoo.training.augment import (
     draw_centre,
     sample_patch,
 )
-from napari_segzoo.training.data import IGNORE, TrainingImage
+from napari_segzoo.training.data import IGNORE, training_image
 
 STILL = Augmentation(
     turn=False, flip=False, scale=1.0, elastic=0.0, gain=0.0, offset=0.0, gamma=1.0, noise=0.0,
@@ -19,10 +19,7 @@ STILL = Augmentation(
 def item(shape, seed=0):
     rng = np.random.default_rng(seed)
     target = rng.integers(-1, 3, shape).astype(np.int8)
-    image = torch.from_numpy(rng.random((2, *shape), dtype=np.float32))
-    return TrainingImage(
-        image, torch.from_numpy(target), {c: np.argwhere(target == c) for c in range(3)}
-    )
+    return training_image(rng.random((2, *shape), dtype=np.float32), target)
 
 
 @pytest.mark.parametrize("shape, patch", [((20, 24), (8, 8)), ((10, 20, 24), (4, 8, 6))])
@@ -64,11 +61,7 @@ def test_image_and_labels_move_together():
     rng = np.random.default_rng(0)
     bright = np.zeros((64, 64), bool)
     bright[16:48, 24:56] = True
-    source = TrainingImage(
-        torch.from_numpy(bright[None].astype(np.float32)),
-        torch.from_numpy(bright.astype(np.int8)),
-        {0: np.argwhere(~bright), 1: np.argwhere(bright)},
-    )
+    source = training_image(bright[None].astype(np.float32), bright.astype(np.int8))
     for _ in range(20):
         image, target = sample_patch(source, np.array([32, 40]), (32, 32), Augmentation(), rng)
         known = target != IGNORE
@@ -79,11 +72,7 @@ def test_image_and_labels_move_together():
 def test_classes_are_drawn_evenly_however_rare():
     target = np.zeros((50, 50), np.int8)
     target[0, 0] = 1
-    source = TrainingImage(
-        torch.zeros(1, 50, 50),
-        torch.from_numpy(target),
-        {c: np.argwhere(target == c) for c in (0, 1)},
-    )
+    source = training_image(np.zeros((1, 50, 50), np.float32), target)
     rng = np.random.default_rng(0)
     rare = sum((draw_centre([source], [0, 1], rng)[1] == 0).all() for _ in range(400))
     assert 150 < rare < 250

@@ -168,6 +168,17 @@ def test_interior_and_border_of_touching_objects():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_borders_are_thicker_in_larger_objects_and_leave_every_one_an_interior():
+    ids = np.zeros((40, 60), int)
+    ids[2:38, 2:38] = 1
+    ids[5, 50], ids[10:12, 50:52] = 2, 3
+    found = interior_and_border(ids)
+    assert (found[20, 2:6] == 2).all()
+    assert found[20, 6] == 1
+    assert found[5, 50] == 1
+    assert (found[10:12, 50:52] == 1).all()
+
+
 def test_a_base_model_is_adapted_to_new_channels_and_classes(drawn):
     image, strokes, _ = drawn
     base = tiny_model(classes=3)

@@ -61,7 +61,8 @@ def draw_centre(
     having = [i for i in images if chosen in i.drawn]
     image = having[rng.integers(len(having))]
     voxels = image.drawn[chosen]
-    return image, voxels[rng.integers(len(voxels))]
+    index = int(voxels[rng.integers(len(voxels))])
+    return image, np.array(np.unravel_index(index, image.target.shape))
 
 
 def sample_patch(
