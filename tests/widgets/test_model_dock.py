@@ -3,10 +3,14 @@
 import errno
 
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
+from napari_segzoo import list_models
 from napari_segzoo.model import SegmentationModel
 from napari_segzoo.widgets.model_dock import ModelDock
 from napari_segzoo.widgets.shared_model import shared_model
+from napari_segzoo.zoo import get_spec
 
 
 @pytest.fixture
@@ -17,17 +21,62 @@ def dock(open_dock):
 def test_a_network_that_is_not_trained(dock):
     dock.choose("U-Net · unet")
     text = dock.details.text()
-    assert "31,037,698" in text
+    assert "31,036,546 in 2D" in text
+    assert "Tile 512×512" in text
     assert "https://arxiv.org/abs/1505.04597" in text
     assert "not trained yet" in dock.status.text()
     assert not dock.save_button.isEnabled()
 
 
 def test_every_network_of_the_registry_is_offered(dock):
-    from napari_segzoo import list_models
-
     offered = {dock.choices.itemText(n) for n in range(dock.choices.count())}
     assert {f"{spec.title} · {spec.name}" for spec in list_models()} <= offered
+
+
+def type_and_enter(dock, text):
+    field = dock.choices.lineEdit()
+    field.selectAll()
+    QTest.keyClicks(field, text)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("attention", "attention_unet"), ("milletari", "vnet"), ("2016, 3dv", "vnet")],
+)
+def test_typing_finds_titles_families_and_papers(dock, typed, found):
+    type_and_enter(dock, typed)
+    assert dock._shared.choice.architecture == found
+    assert dock.choices.currentText().endswith(found)
+
+
+def test_what_is_not_found_changes_nothing(dock):
+    dock.choose("U-Net · unet")
+    type_and_enter(dock, "transformer")
+    assert "matches 'transformer'" in dock.status.text()
+    assert dock.choices.currentText() == "U-Net · unet"
+    assert dock._shared.choice.architecture == "unet"
+
+
+def set_tile(dock, text):
+    dock.tile.setText(text)
+    dock.tile.editingFinished.emit()
+
+
+def test_costs_of_a_tile(dock):
+    dock.choose("FCN-8s · fcn8s")
+    set_tile(dock, "300, 217")
+    cost = get_spec("fcn8s").cost((300, 217))
+    assert "Tile 320×224" in dock.details.text()
+    assert f"{cost.multiply_adds / 1e9:.1f} G multiply-adds" in dock.details.text()
+    assert f"{cost.memory / 2**20:.0f} MiB" in dock.details.text()
+    set_tile(dock, "32, 64, 64")
+    assert "FCN-8s works in 2D" in dock.status.text()
+    dock.choose("V-Net · vnet")
+    assert "Tile 32×64×64" in dock.details.text()
+    assert "512×512" not in dock.details.text()
+    set_tile(dock, "big")
+    assert "such as 512,512" in dock.status.text()
 
 
 def test_save_and_load(dock, make_model, choose, tmp_path):

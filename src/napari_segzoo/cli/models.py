@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from json import dumps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, print_json
+from .app import app, parse_option, print_json, say
+
+if TYPE_CHECKING:
+    from ..model import ModelInfo
+    from ..zoo import Cost, ModelSpec
+
+TILE_HELP = "N, or Y,X, or Z,Y,X voxels of the tile whose cost is told."
 
 
 @app.command()
 def models(
+    search: Annotated[
+        list[str] | None,
+        typer.Argument(help="Words of a name, a family or a paper; all without them."),
+    ] = None,
+    tile: Annotated[str, typer.Option(help=TILE_HELP)] = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the networks of the zoo and the trained models that come with the program."""
     from ..model import bundled_models, read_info
     from ..zoo import list_models
+    from ..zoo.facts import parse_tile
+    from ..zoo.registry import matches
 
-    trained = {name: read_info(path) for name, path in bundled_models().items()}
+    words, sides = " ".join(search or ()), parse_tile(tile)
+    specs = list_models(len(sides) if len(sides) > 1 else None, words)
+    infos = {name: read_info(path) for name, path in bundled_models().items()}
+    trained = {n: i for n, i in infos.items() if matches(words, f"{n} {i.description}")}
     if json:
-        print_json(
-            {
-                "networks": [_spec_record(spec) for spec in list_models()],
-                "trained": [_info_record(name, info) for name, info in trained.items()],
-            }
-        )
+        networks = [_spec_record(spec, _default_costs(spec, sides)) for spec in specs]
+        models = [_info_record(name, info) for name, info in trained.items()]
+        print_json({"networks": networks, "trained": models})
         return
-    print("Networks to train")
-    for spec in list_models():
-        dims = "/".join(f"{n}D" for n in spec.ndims)
-        print(f"  {spec.name:28} {dims:6} {spec.title:28} {spec.reference}")
-    print("Trained models")
+    if not specs and not trained:
+        say(f"Nothing matches {words!r}; `napari-segzoo models` without words lists all.")
+    if specs:
+        _print_networks(specs, sides)
+    if trained:
+        print("Trained models")
     for name, info in trained.items():
         print(f"  {name:28} {info.ndim}D     {info.description}")
 
@@ -39,26 +55,136 @@ def models(
 @app.command()
 def info(
     model: Annotated[str, typer.Argument(help="A network, a bundled model, or a model file.")],
+    tile: Annotated[str, typer.Option(help=TILE_HELP)] = "",
+    channels: Annotated[int, typer.Option(help="Channels of the image, for a network.")] = 1,
+    classes: Annotated[int, typer.Option(help="Classes, for a network.")] = 2,
+    option: Annotated[
+        list[str], typer.Option("--option", help="key=value of the network; repeat for more.")
+    ] = [],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what is known of one network or trained model."""
-    from ..model import count_stored_parameters, find_model, read_info
+    """Tell what is known of one network or trained model, and what a tile costs."""
     from ..zoo import get_spec, list_models
+    from ..zoo.facts import network_facts, parse_tile
 
-    if model in {spec.name for spec in list_models()}:
-        record = _spec_record(get_spec(model))
+    sides = parse_tile(tile)
+    if model not in {spec.name for spec in list_models()}:
+        _tell_model(model, sides, json)
+        return
+    spec = get_spec(model)
+    options = dict(parse_option(o) for o in option)
+    if options or (channels, classes) != (1, 2):
+        from ..zoo.receptive_field import configured
+
+        spec = configured(spec, options)
+        costs = _measure(spec.name, spec.ndims, sides, channels, classes, options)
     else:
-        path = find_model(model)
-        record = _info_record(model, read_info(path))
-        record["parameters"] = count_stored_parameters(path)
+        costs = _default_costs(spec, sides)
     if json:
-        print_json(record)
+        print_json(_spec_record(spec, costs))
+        return
+    facts = [*network_facts(spec, costs), ("Paper", spec.reference), ("", spec.url)]
+    for title, text in [*facts, *_options_and_counts(spec)]:
+        print(f"{title:18} {text}")
+
+
+def _tell_model(model: str, sides: Sequence[int], json: bool) -> None:
+    from ..model import count_stored_parameters, find_model, read_info
+    from ..zoo.facts import by, cost_text
+
+    path = find_model(model)
+    info = read_info(path)
+    record = _info_record(model, info)
+    record["parameters"] = count_stored_parameters(path)
+    costs = []
+    if sides:
+        architecture, ndims = info.architecture, (info.ndim,)
+        costs = _measure(
+            architecture, ndims, sides, info.in_channels, info.num_outputs, info.options
+        )
+    if json:
+        print_json({**record, "costs": [_cost_record(cost) for cost in costs]})
         return
     for key, value in record.items():
         print(f"{key + ':':18} {value}")
+    for cost in costs:
+        print(f"{'tile ' + by(cost.tile) + ':':18} {cost_text(cost)}")
 
 
-def _spec_record(spec: Any) -> dict[str, Any]:
+def _default_costs(spec: ModelSpec, sides: Sequence[int]) -> list[Cost]:
+    """Costs of the published configuration; measured where none are stored."""
+    from ..zoo.facts import tiles_for
+
+    tiles = tiles_for(spec.title, spec.ndims, sides)
+    stored = [spec.cost(tile) for tile in tiles]
+    costs = [cost for cost in stored if cost is not None]
+    return costs if len(costs) == len(tiles) else _measure(spec.name, spec.ndims, sides, 1, 2, {})
+
+
+def _measure(
+    name: str,
+    ndims: Sequence[int],
+    sides: Sequence[int],
+    channels: int,
+    classes: int,
+    options: Mapping[str, Any],
+) -> list[Cost]:
+    from ..zoo.cost import configuration_cost
+    from ..zoo.facts import tiles_for
+
+    return [
+        configuration_cost(
+            name,
+            ndim=len(tile),
+            in_channels=channels,
+            num_classes=classes,
+            options=options,
+            tile=tile,
+        )
+        for tile in tiles_for(name, ndims, sides)
+    ]
+
+
+def _print_networks(specs: Sequence[ModelSpec], sides: Sequence[int]) -> None:
+    """Print a table: the costs in the lowest number of dimensions that is listed."""
+    from ..zoo.facts import by, memory_text, short
+
+    costs = [_default_costs(spec, sides)[0] for spec in specs]
+    tiles = " or ".join(dict.fromkeys(by(cost.tile) for cost in costs))
+    print(f"Networks to train; costs of a tile of {tiles} voxels, 1 channel, 2 classes")
+    row = "  {:28} {:6} {:>10} {:>14} {:>9}  {:15}  {:14}  {:18}  {}"
+    titles = ("name", "dims", "parameters", "multiply-adds", "memory", "receptive field")
+    print(row.format(*titles, "tile-invariant", "weights", "paper"))
+    for spec, cost in zip(specs, costs, strict=True):
+        print(
+            row.format(
+                spec.name,
+                "/".join(f"{n}D" for n in spec.ndims),
+                short(cost.parameters),
+                short(cost.multiply_adds),
+                memory_text(cost.memory),
+                spec.receptive_field or "whole image",
+                "yes" if spec.tile_invariant else "no",
+                ", ".join(spec.weights),
+                spec.reference,
+            )
+        )
+    for weights, terms in dict.fromkeys((s.weights, s.weights_licence) for s in specs if s.weights):
+        print(f"Weights {', '.join(weights)}: {terms}")
+
+
+def _options_and_counts(spec: ModelSpec) -> list[tuple[str, str]]:
+    options = (
+        f"{key}={dumps(value, separators=(',', ':'))}" for key, value in spec.options.items()
+    )
+    counts = (
+        f"{c.count:,} ({c.ndim}D, {c.in_channels} → {c.num_classes} channels; {c.source})"
+        for c in spec.published
+    )
+    return [*(("Option", o) for o in options), *(("Published count", c) for c in counts)]
+
+
+def _spec_record(spec: ModelSpec, costs: Sequence[Cost]) -> dict[str, Any]:
     return {
         "name": spec.name,
         "title": spec.title,
@@ -70,11 +196,18 @@ def _spec_record(spec: Any) -> dict[str, Any]:
         "tile_invariant": spec.tile_invariant,
         "receptive_field": spec.receptive_field,
         "options": dict(spec.options),
-        "parameters": spec.published[0].count if spec.published else None,
+        "parameters": spec.published[0].count if spec.published else costs[0].parameters,
+        "published": [asdict(count) for count in spec.published],
+        "costs": [_cost_record(cost) for cost in costs],
         "weights": list(spec.weights),
+        "weights_licence": spec.weights_licence,
     }
 
 
-def _info_record(name: str, info: Any) -> dict[str, Any]:
+def _cost_record(cost: Cost) -> dict[str, Any]:
+    return {**asdict(cost), "memory_bytes": cost.memory}
+
+
+def _info_record(name: str, info: ModelInfo) -> dict[str, Any]:
     record = asdict(info)
     return {**record, "name": name, "classes": [c["name"] for c in record["classes"]]}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from ..model import ModelInfo, count_stored_parameters
 from ..zoo import ModelSpec, get_spec
+from ..zoo.facts import field_text, network_facts, tiles_for
 from .shared_model import Choice
 
 Rows = list[tuple[str, str]]
 LINK_COLOR = "#56b4e9"
 
 
-def describe(choice: Choice) -> str:
-    """Return a table in HTML."""
+def describe(choice: Choice, sides: Sequence[int] = ()) -> str:
+    """Return a table in HTML; `sides` are those of the tile whose cost is told."""
     spec = get_spec(choice.architecture)
     if choice.info is None:
-        rows = _describe_network(spec)
+        rows = _describe_network(spec, sides)
     else:
         rows = _describe_model(choice, choice.info, spec)
     lines = (
@@ -27,21 +29,10 @@ def describe(choice: Choice) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _describe_network(spec: ModelSpec) -> Rows:
-    rows = [
-        ("Network", f"{escape(spec.title)} ({escape(spec.family)})"),
-        ("Dimensions", " or ".join(f"{n}D" for n in spec.ndims)),
-    ]
-    if spec.published:
-        count = spec.published[0]
-        rows.append(
-            (
-                "Parameters",
-                f"{count.count:,} ({count.ndim}D, {count.in_channels} channel(s), "
-                f"{count.num_classes} class(es))",
-            )
-        )
-    return [*rows, ("Receptive field", _receptive_field(spec)), *_paper(spec)]
+def _describe_network(spec: ModelSpec, sides: Sequence[int]) -> Rows:
+    costs = [spec.cost(tile) for tile in tiles_for(spec.title, spec.ndims, sides)]
+    facts = network_facts(spec, [cost for cost in costs if cost is not None])
+    return [*((title, escape(text)) for title, text in facts), *_paper(spec)]
 
 
 def _describe_model(choice: Choice, info: ModelInfo, spec: ModelSpec) -> Rows:
@@ -59,7 +50,7 @@ def _describe_model(choice: Choice, info: ModelInfo, spec: ModelSpec) -> Rows:
     elif choice.model is not None:
         tensors = choice.model.network.parameters()
         rows.append(("Parameters", f"{sum(t.numel() for t in tensors if t.requires_grad):,}"))
-    rows.append(("Receptive field", _receptive_field(spec)))
+    rows.append(("Receptive field", field_text(spec)))
     if info.voxel_size:
         size = " × ".join(f"{v:.4g}" for v in info.voxel_size)
         rows.append(("Voxel size", f"{size} {escape(info.unit)}"))
@@ -93,12 +84,6 @@ def _plain(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(v) for v in value)
     return str(value)
-
-
-def _receptive_field(spec: ModelSpec) -> str:
-    if spec.receptive_field is None:
-        return "the whole image"
-    return f"{spec.receptive_field} voxels along an axis"
 
 
 def _paper(spec: ModelSpec) -> Rows:

@@ -6,20 +6,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QFileDialog, QFrame, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QWidget
 from superqt import QSearchableComboBox
 
 from ..errors import SegzooError
 from ..model import bundled_models, find_model, read_info
 from ..zoo import get_spec, list_models
+from ..zoo.facts import parse_tile
 from .description import describe
-from .forms import StatusLine, make_button, make_dock_body, make_row, make_text, narrow
+from .forms import (
+    StatusLine,
+    add_row,
+    make_button,
+    make_dock_body,
+    make_form,
+    make_row,
+    make_text,
+    narrow,
+)
 from .shared_model import Choice, load_choice, shared_model, unwrap
 
 if TYPE_CHECKING:
     import napari
 
 FILTER = "Models (*.safetensors)"
+SEARCHED = Qt.ItemDataRole.UserRole + 1
+"""Role of the text of an entry in which typed words are looked for."""
 
 
 class ModelDock(QWidget):
@@ -35,14 +48,22 @@ class ModelDock(QWidget):
         self.save_button = make_button("Save as…", "Save the model as one file", self._ask_target)
         self.status = StatusLine()
         self.details = make_text()
+        self.tile = QLineEdit()
+        self.tile.setPlaceholderText("512, 512 or 64, 128, 128")
+        self.tile_row = QWidget()
+        form = make_form()
+        add_row(form, "Tile", self.tile, "Voxels a side of the tile whose cost is shown")
+        self.tile_row.setLayout(form)
         column = make_dock_body(self)
         column.addWidget(self.choices)
         column.addLayout(make_row(self.load_button, self.save_button))
         column.addWidget(_separator())
         column.addWidget(self.details)
+        column.addWidget(self.tile_row)
         column.addWidget(self.status)
         self._fill_choices()
         self.choices.activated.connect(self._choose_shown)
+        self.tile.editingFinished.connect(self._describe)
         self._shared.changed.connect(self._show_choice)
         self._show_choice()
 
@@ -76,11 +97,29 @@ class ModelDock(QWidget):
         self._choose_shown()
 
     def _fill_choices(self) -> None:
-        self.choices.addItem("Choose a model…", None)
-        for name in bundled_models():
-            self.choices.addItem(f"{name} (trained)", ("model", name))
+        self._offer("Choose a model…", None)
+        for name, path in bundled_models().items():
+            self._offer(f"{name} (trained)", ("model", name), read_info(path).description)
         for spec in list_models():
-            self.choices.addItem(f"{spec.title} · {spec.name}", ("network", spec.name))
+            title = f"{spec.title} · {spec.name}"
+            self._offer(title, ("network", spec.name), f"{spec.family} {spec.reference}")
+        self.choices.completer().setCompletionRole(SEARCHED)
+        self.choices.lineEdit().returnPressed.connect(self._choose_first_match)
+
+    def _offer(self, title: str, entry: tuple[str, str] | None, about: str = "") -> None:
+        self.choices.addItem(title, entry)
+        self.choices.setItemData(self.choices.count() - 1, f"{title} {about}", SEARCHED)
+
+    def _choose_first_match(self) -> None:
+        """Take what was typed for the first entry in which it occurs."""
+        completer, typed = self.choices.completer(), self.choices.lineEdit().text()
+        if completer.popup().currentIndex().isValid() or self.choices.findText(typed) >= 0:
+            return
+        if typed and completer.completionCount():
+            self.choose(completer.completionModel().index(0, 0).data())
+            return
+        self.choices.setEditText(self.choices.itemText(self.choices.currentIndex()))
+        self.status.say(f"No model or network matches {typed!r}.")
 
     def _choose_shown(self) -> None:
         entry = self.choices.currentData()
@@ -94,15 +133,24 @@ class ModelDock(QWidget):
 
     def _show_choice(self) -> None:
         choice = self._shared.choice
-        self.details.setText("" if choice is None else describe(choice))
-        self.status.say("")
+        self.tile_row.setVisible(choice is not None and choice.info is None)
+        self._describe()
         self.save_button.setEnabled(choice is not None and choice.info is not None)
         self._show_in_drop_down(choice)
+
+    def _describe(self) -> None:
+        choice = self._shared.choice
         if choice is None:
+            self.details.clear()
             self.status.say("Choose a model, load one from a file, or train one in the Train dock.")
             return
-        if choice.info is None:
-            self.status.say("This network is not trained yet: draw and train it in the Train dock.")
+        untrained = "This network is not trained yet: draw and train it in the Train dock."
+        self.status.say("" if choice.info else untrained)
+        try:
+            self.details.setText(describe(choice, parse_tile(self.tile.text())))
+        except SegzooError as error:
+            self.details.setText(describe(choice))
+            self.status.complain(str(error))
 
     def _show_in_drop_down(self, choice: Choice | None) -> None:
         for n in reversed(range(self.choices.count())):

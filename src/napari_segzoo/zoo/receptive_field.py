@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from .one_axis import OneAxis, UnboundedError, spread
+from .registry import build_network
+from .spec import ModelSpec
 
 Reach = tuple[tuple[int, int], ...]
 LONGEST = 1 << 14
@@ -54,6 +60,24 @@ def receptive_field(network: nn.Module, in_channels: int) -> tuple[int, ...] | N
     if measured is None:
         return None
     return tuple(max(b + 1 + a for b, a in axis) for axis in measured)
+
+
+def configured(spec: ModelSpec, options: Mapping[str, Any]) -> ModelSpec:
+    """Return what is known of a network with other options than the published ones."""
+    with torch.device("meta"):
+        network = build_network(
+            spec.name, ndim=spec.ndims[0], in_channels=1, num_classes=2, options=options
+        )
+    field = receptive_field(network, 1)
+    return replace(
+        spec,
+        options={**spec.options, **options},
+        divisor=max(network.divisor),  # type: ignore[arg-type]
+        tile_invariant=field is not None,
+        receptive_field=None if field is None else max(field),
+        published=(),
+        costs=(),
+    )
 
 
 def _measure(network: nn.Module, in_channels: int) -> list[list[tuple[int, int]]] | None:

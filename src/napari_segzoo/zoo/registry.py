@@ -60,13 +60,17 @@ def list_models(ndim: int | None = None, search: str = "") -> list[ModelSpec]:
     list of ModelSpec
         In order of registration.
     """
-    words = _plain(search).split()
     return [
         spec
         for spec in _SPECS.values()
-        if (ndim is None or ndim in spec.ndims)
-        and all(word in _plain(spec.searched_text) for word in words)
+        if (ndim is None or ndim in spec.ndims) and matches(search, spec.searched_text)
     ]
+
+
+def matches(search: str, text: str) -> bool:
+    """Whether each word of `search` occurs in `text`; see `list_models`."""
+    plain = _plain(text)
+    return all(word in plain for word in _plain(search).split())
 
 
 def _plain(text: str) -> str:
