@@ -70,17 +70,18 @@ def predict(
 
 
 def _run(run: Any) -> dict[str, Any]:
-    from ..inference import TileDone
+    from ..inference import Note, TileDone
     from ..inference.device import peak_memory
 
     started = time.monotonic()
     with progress_bar(run.prediction.plan.tiles, "tiles") as bar:
         for event in run.run():
-            if isinstance(event, TileDone):
+            if isinstance(event, Note):
+                say(event.message)
+            else:
+                bar.unit = "tiles" if isinstance(event, TileDone) else "blocks"
                 bar.total = event.total
                 bar.update(event.done - bar.n)
-            else:
-                say(event.message)
     plan = run.prediction.plan
     return {
         "output": str(run.path),

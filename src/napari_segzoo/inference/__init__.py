@@ -1,12 +1,14 @@
 """Tiled inference over images of any size."""
 
-from .events import Note, TileDone
+from .events import BlockSeparated, Event, Note, TileDone
 from .files import FileRun, prepare_file
 from .plan import Plan, PredictOptions
 from .predict import predict, prepare
 from .prediction import Prediction
 
 __all__ = [
+    "BlockSeparated",
+    "Event",
     "Note",
     "Plan",
     "PredictOptions",

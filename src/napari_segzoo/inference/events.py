@@ -23,7 +23,27 @@ class TileDone:
 
 
 @dataclass(frozen=True)
+class BlockSeparated:
+    """The objects of one block have been separated, after all tiles were computed.
+
+    Parameters
+    ----------
+    done, total : int
+        Blocks so far and in all.
+    region : tuple of slice
+        Part of the result that holds objects now; their numbers are final at the end.
+    """
+
+    done: int
+    total: int
+    region: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
 class Note:
     """Something the user should know, in one sentence."""
 
     message: str
+
+
+Event = TileDone | BlockSeparated | Note

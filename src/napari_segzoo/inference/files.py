@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RunError
-from .events import Note, TileDone
+from ..postprocess import Objects
+from .events import BlockSeparated, Event, TileDone
 from .plan import DEFAULTS, Plan, PredictOptions
 from .predict import prepare
 from .prediction import Prediction, probabilities_of, result_shape
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 2.0
 CHUNK = {2: 512, 3: 128}
+OBJECTS = "objects.npz"
 
 
 @dataclass
@@ -57,20 +59,21 @@ class FileRun:
     start: int
     overwrite: bool
 
-    def run(self) -> Iterator[TileDone | Note]:
+    def run(self) -> Iterator[Event]:
         """Compute and write; an interrupted run leaves `store`, from which it can go on."""
         from ..io import save_image
 
         saved = time.monotonic()
         try:
             for event in self.prediction.run(start=self.start):
-                if isinstance(event, TileDone) and time.monotonic() - saved > SAVE_SECONDS:
-                    self._save_progress(event.done)
+                last = isinstance(event, TileDone) and event.done == event.total
+                if last or time.monotonic() - saved > SAVE_SECONDS:
+                    self._save_progress(event)
                     saved = time.monotonic()
                 yield event
             save_image(
                 self.path,
-                self.prediction.result,
+                self._whole(),
                 self.prediction.axes,
                 scale=self.scale,
                 unit=self.unit,
@@ -88,7 +91,23 @@ class FileRun:
             ) from error
         shutil.rmtree(self.store, ignore_errors=True)
 
-    def _save_progress(self, done: int) -> None:
+    def _whole(self) -> Any:
+        """Return what the file is to hold: objects get their final numbers when they are read."""
+        from ..io import LazyArray
+
+        objects = self.prediction.objects
+        if objects is None:
+            return self.prediction.result
+        numbers, found = objects.final_numbers(), objects.result
+        return LazyArray(found.shape, found.dtype, lambda region: numbers[found[region]])
+
+    def _save_progress(self, event: Event) -> None:
+        if isinstance(event, BlockSeparated) and self.prediction.objects is not None:
+            self.prediction.objects.save(self.store / OBJECTS)
+        elif isinstance(event, TileDone):
+            self._save_tiles(event.done)
+
+    def _save_tiles(self, done: int) -> None:
         plan = self.prediction.plan
         record = {
             "run": self.identity,
@@ -152,10 +171,7 @@ def prepare_file(
             )
     if not record:
         shutil.rmtree(store, ignore_errors=True)
-    run.result = _open_array(store / "result.zarr", model, run.plan, keep=bool(record))
-    if options.crf:
-        whole = probabilities_of(run.plan)
-        run.scores = _open_array(store / "scores.zarr", model, whole, keep=bool(record))
+    _open_store(run, store, keep=bool(record))
     scale = dict(zip(getattr(image, "axes", ""), getattr(image, "scale", ()), strict=False))
     return FileRun(
         run,
@@ -189,6 +205,23 @@ def _read_progress(store: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record
+
+
+def _open_store(run: Prediction, store: Path, *, keep: bool) -> None:
+    """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
+    model, plan = run.model, run.plan
+    if plan.output != "instances":
+        run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
+    else:
+        labels = replace(plan, output="labels")
+        run.result = _open_array(store / "classes.zarr", model, labels, keep=keep)
+        found = _open_array(store / "result.zarr", model, plan, keep=keep)
+        run.objects = Objects(run.result, found, plan.layout.ndim, model.info.task)
+        if keep and (store / OBJECTS).exists():
+            run.objects.load(store / OBJECTS)
+    if plan.crf:
+        whole = probabilities_of(plan)
+        run.scores = _open_array(store / "scores.zarr", model, whole, keep=keep)
 
 
 def _open_array(path: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:

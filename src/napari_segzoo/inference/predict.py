@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..axes import find_layout
-from .events import Note, TileDone
+from .events import Event
 from .plan import DEFAULTS, PredictOptions, make_plan
 from .prediction import Prediction, check_image, probabilities_of, result_shape
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
 
-Progress = Callable[["TileDone | Note"], object]
+Progress = Callable[[Event], object]
 
 
 def prepare(
@@ -62,6 +62,8 @@ def prepare(
         if options.crf:
             kept = 4 * prod(result_shape(model, probabilities_of(plan))[1])
             plan = replace(plan, memory=plan.memory + kept)
+        if options.output == "instances":
+            plan = replace(plan, memory=plan.memory + prod(shape))
     return Prediction(model, image, options, plan, result_axes, result)
 
 
@@ -97,7 +99,7 @@ def predict(
         does not tell and more than one reading is possible.
     output : {"labels", "instances", "probabilities"}
         Class of each voxel; a number for each object; or float32 probabilities in [0, 1]
-        with an axis C before the spatial ones. "instances" holds the label image in memory.
+        with an axis C before the spatial ones.
     tile : "auto", int or sequence of int
         Voxels along each spatial axis, rounded up to what the network needs.
     overlap : float, optional
@@ -123,7 +125,8 @@ def predict(
     overwrite, resume : bool
         Replace an existing `out`; go on with an interrupted run to the same `out`.
     progress : callable, optional
-        Called with each `TileDone` and `Note`; an exception it raises stops the run.
+        Called with each `TileDone`, `BlockSeparated` and `Note`; an exception it raises stops
+        the run.
 
     Returns
     -------

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
 from .device import is_out_of_memory
-from .events import Note, TileDone
+from .events import Event, Note, TileDone
+from .objects import separate
 from .plan import Plan, PredictOptions, shrink_plan
 from .refine import refine
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..model import SegmentationModel
+    from ..postprocess import Objects
     from ..preprocess import Intensity
     from .rolling import Column, RollingSum
     from .tiling import Tile, Window
@@ -47,6 +49,9 @@ class Prediction:
     scores : array-like or None
         With the option crf, the network's probabilities of the whole image, from which the
         result is refined; made in memory if none are given.
+    objects : Objects or None
+        With the output "instances": separates the classes in `result` into another array. If
+        none is given, they are separated in place.
     """
 
     model: SegmentationModel
@@ -56,8 +61,9 @@ class Prediction:
     axes: str
     result: Any
     scores: Any = None
+    objects: Objects | None = None
 
-    def run(self, *, start: int = 0) -> Iterator[TileDone | Note]:
+    def run(self, *, start: int = 0) -> Iterator[Event]:
         """Compute; closing the generator stops after the tile in hand and keeps what is done.
 
         Parameters
@@ -67,7 +73,7 @@ class Prediction:
 
         Yields
         ------
-        TileDone or Note
+        TileDone, BlockSeparated or Note
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
@@ -89,7 +95,7 @@ class Prediction:
                 break
         if self.plan.output == "instances":
             yield Note("Separating objects.")
-            self._separate_objects()
+            yield from separate(self)
 
     def _run_plan(self, start: int) -> Iterator[TileDone | Note]:
         import torch
@@ -152,13 +158,6 @@ class Prediction:
             block = to_labels(scores, foreground_only=objects and self.plan.output == "labels")
         self.result[region] = block[(None,) * len(every)]
         return region
-
-    def _separate_objects(self) -> None:
-        from ..postprocess import separate_objects
-
-        for leading in np.ndindex(*self.plan.layout.leading_shape):
-            classes = np.asarray(self.result[leading])
-            self.result[leading] = separate_objects(classes, self.model.info.task)
 
 
 @dataclass

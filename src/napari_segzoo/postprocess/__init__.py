@@ -1,5 +1,5 @@
 """What happens between class maps and results."""
 
-from .instances import separate_objects
+from .objects import Objects, separate_objects
 
-__all__ = ["separate_objects"]
+__all__ = ["Objects", "separate_objects"]

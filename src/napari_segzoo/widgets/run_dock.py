@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 
 from .. import recipes
 from ..errors import SegzooError
-from ..inference import Note, Plan, Prediction, PredictOptions, TileDone, prepare
+from ..inference import BlockSeparated, Note, Plan, Prediction, PredictOptions, TileDone, prepare
 from ..io import Image
 from ..model import default_classes
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row, make_text
@@ -36,10 +36,11 @@ class RunDock(QWidget):
         super().__init__()
         self._viewer = unwrap(viewer)
         self._shared = shared_model(self._viewer)
-        self._job = Job(self, latest=(TileDone,))
+        self._job = Job(self, latest=(TileDone, BlockSeparated))
         self._live = LiveLayers(self, self._viewer)
         self._made: dict[str, Any] = {}
         self._begin = 0.0
+        self._tiles = 0
         self.model = make_text()
         self.form = RunForm(self._viewer)
         self.check_button = make_button("Check", "Say what a run would do", self.check)
@@ -115,6 +116,7 @@ class RunDock(QWidget):
         self._placement = result_transform(layer, axes)
         self._live.watch(())
         self._begin = time.perf_counter()
+        self._tiles = 0
         self.progress.setRange(0, 0)
         self.progress.show()
         self.plan.clear()
@@ -133,7 +135,9 @@ class RunDock(QWidget):
         elif isinstance(event, Plan):
             self.plan.setText(event.summary())
             self.status.say("Ready to run.")
-        elif isinstance(event, TileDone):
+        elif isinstance(event, TileDone | BlockSeparated):
+            if isinstance(event, TileDone):
+                self._tiles = event.done
             self.progress.setRange(0, event.total)
             self.progress.setValue(event.done)
             self._job.show_progress(event.done, event.total)
@@ -175,7 +179,7 @@ class RunDock(QWidget):
         self._live.watch(layers)
 
     def _on_end(self, outcome: str) -> None:
-        done, total = self.progress.value(), self.progress.maximum()
+        done = self._tiles
         self.progress.hide()
         self._set_running(False)
         self._live.redraw()
@@ -185,7 +189,7 @@ class RunDock(QWidget):
                 layer.metadata["napari_segzoo"]["partial"] = False
             if layers:
                 seconds = time.perf_counter() - self._begin
-                self.status.say(f"Done: {total} tile(s) in {seconds:.1f} s.")
+                self.status.say(f"Done: {done} tile(s) in {seconds:.1f} s.")
             return
         for layer in layers:
             if done > 0:
@@ -194,7 +198,7 @@ class RunDock(QWidget):
                 self._viewer.layers.remove(layer)
         if outcome == "cancelled":
             kept = "; what is done is kept as a partial layer" if layers and done > 0 else ""
-            self.status.say(f"Cancelled after {max(done, 0)} tile(s){kept}.")
+            self.status.say(f"Cancelled after {done} tile(s){kept}.")
 
     def _set_running(self, running: bool) -> None:
         self.run_button.setEnabled(not running)

@@ -1,0 +1,41 @@
+"""The last step of a run that asks for instances: from classes to single objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..postprocess import Objects
+from .events import BlockSeparated
+
+if TYPE_CHECKING:
+    from .prediction import Prediction
+
+
+def separate(run: Prediction) -> Iterator[BlockSeparated]:
+    """Separate the objects in the classes that a run has found.
+
+    With ``run.objects``, whoever set it up makes use of its numbers. Without, the classes in
+    ``run.result`` are replaced by objects, with final numbers when the generator ends or is
+    closed.
+    """
+    if run.objects is not None:
+        yield from _blocks(run.objects)
+        return
+    info, result = run.model.info, run.result
+    classes = np.asarray(result[...]).astype(np.min_scalar_type(info.num_outputs - 1))
+    result[...] = 0
+    objects = Objects(classes, result, run.plan.layout.ndim, info.task)
+    try:
+        yield from _blocks(objects)
+    finally:
+        numbers = objects.final_numbers()
+        for part in np.ndindex(*result.shape[: max(1, result.ndim - 2)]):
+            result[part] = numbers[result[part]]
+
+
+def _blocks(objects: Objects) -> Iterator[BlockSeparated]:
+    for region in objects.separate():
+        yield BlockSeparated(objects.done, len(objects), region)
