@@ -95,6 +95,21 @@ def test_tiff_decodes_only_the_tiles_of_the_region(tmp_path):
         data[1, 255:512, 300:500]
 
 
+def test_a_region_of_a_tiff_in_compressed_strips_decodes_only_its_strips(tmp_path):
+    """As most programs write them: a megabyte is held at most, of an image of 64."""
+    values = np.random.default_rng(0).integers(0, 9, (8192, 8192)).astype(np.uint8)
+    path = tmp_path / "strips.tif"
+    tifffile.imwrite(path, values, compression="zlib", rowsperstrip=16)
+    data = open_image(path).data
+    data[:16, :16]
+    tracemalloc.start()
+    block = data[4000:4040, 100:300]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(block, values[4000:4040, 100:300])
+    assert peak < 2**20
+
+
 class Counting:
     """A large image that exists nowhere and counts how much of it is held at a time."""
 
@@ -135,7 +150,7 @@ def test_writing_holds_a_block_at_a_time(tmp_path, monkeypatch, name):
 def test_importing_io_loads_no_library_of_a_format():
     code = (
         "import sys, napari_segzoo.io; "
-        "print({'torch', 'napari', 'zarr', 'tifffile', 'nibabel', 'PIL', 'imageio'} "
+        "print({'torch', 'napari', 'zarr', 'tifffile', 'nibabel', 'h5py', 'PIL', 'imageio'} "
         "& set(sys.modules))"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Open and save images: TIFF, OME-Zarr, NIfTI, PNG, JPEG and NumPy files.
+"""Open and save images: TIFF, OME-Zarr, NIfTI, HDF5 (read only), PNG, JPEG and NumPy files.
 
 The libraries behind each format are imported when it is first used.
 """

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from . import hdf5
 from .blocks import Progress, check_free, is_zarr, written_whole
 from .image import Image, LazyArray, Region, check_axes
 from .units import PIXEL, length_unit
@@ -19,7 +20,7 @@ from .units import PIXEL, length_unit
 TIFF = (".tif", ".tiff", ".btf", ".tf8")
 RASTER = (".png", ".jpg", ".jpeg")
 NIFTI = (".nii", ".nii.gz")
-READABLE = (*TIFF, *RASTER, *NIFTI, ".npy", ".zarr")
+READABLE = (*TIFF, *RASTER, *NIFTI, *hdf5.ENDINGS, ".npy", ".zarr")
 WRITABLE = (*TIFF, ".png", *NIFTI, ".npy", ".zarr")
 
 
@@ -35,8 +36,8 @@ def open_image(
     Parameters
     ----------
     path : path-like
-        TIFF (plain, ImageJ, OME, BigTIFF), PNG, JPEG, NIfTI, ``.npy``, or a folder that holds
-        OME-Zarr or a Zarr array.
+        TIFF (plain, ImageJ, OME, BigTIFF), PNG, JPEG, NIfTI, HDF5 (``file.h5``, or
+        ``file.h5/path/of/dataset``), ``.npy``, or a folder that holds OME-Zarr or a Zarr array.
     axes : str, optional
         One letter of TCZYX per dimension, instead of what the file says.
     series : int
@@ -57,9 +58,10 @@ def open_image(
         If the file is missing, of no known kind, damaged, or if `axes` does not fit its shape.
     """
     path = Path(path)
-    if not path.exists():
+    dataset = hdf5.split_hdf5(path)
+    if dataset is None and not path.exists():
         raise InputError(f"There is no file or folder {path}.")
-    image = _open(path, axes, series, labels)
+    image = hdf5.open_hdf5(*dataset) if dataset else _open(path, axes, series, labels)
     if labels and np.dtype(image.data.dtype).kind == "f":
         image = replace(image, data=_whole_numbers(path, image.data), levels=())
     if axes:
