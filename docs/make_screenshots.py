@@ -57,9 +57,9 @@ def run(dock, output):
 
 def measure(dock, reference, prediction, task):
     """Compare two layers."""
-    dock.reference.set_layer(reference)
-    dock.prediction.set_layer(prediction)
-    dock.task.setCurrentIndex(dock.task.findData(task))
+    dock.form.reference.set_layer(reference)
+    dock.form.prediction.set_layer(prediction)
+    dock.form.task.setCurrentIndex(dock.form.task.findData(task))
     dock.measure()
     wait(0.5, dock)
 

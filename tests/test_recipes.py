@@ -107,7 +107,7 @@ def test_usual_options_are_left_out():
 @pytest.mark.parametrize(
     "options",
     [
-        {"spacing": (0.5, 2.0), "ignore": 1},
+        {"spacing": (0.5, 2.0), "ignore": 1, "tolerance": 2.5, "centreline": True},
         {
             "fit": "resample",
             "offset": (0.5, -1.0),

@@ -126,6 +126,10 @@ class Measurement:
         What is compared.
     ignore : int or None
         Reference value that does not count.
+    tolerance : float or None
+        Of normalised surface Dice.
+    centreline : bool or None
+        Whether to take centreline Dice.
     fit : {"crop", "resample"} or None
         What was done about different shapes.
     offset : tuple of float or None
@@ -141,6 +145,8 @@ class Measurement:
     spacing: tuple[float, ...] | None
     task: str
     ignore: int | None = None
+    tolerance: float | None = None
+    centreline: bool | None = None
     fit: str | None = None
     offset: tuple[float, ...] | None = None
     region: tuple[slice, ...] | None = None
@@ -179,9 +185,8 @@ def evaluate_script(measured: Measurement) -> str:
     if measured.mask is not None:
         arguments.append("mask=mask.data")
     made = ["reference.data", "prediction.data", *arguments]
-    scored: dict[str, Any] = {"task": measured.task}
-    if measured.spacing is not None:
-        scored["spacing"] = measured.spacing
+    options = ("task", "spacing", "tolerance", "centreline")
+    scored = {n: v for n, v in asdict(measured).items() if n in options and v is not None}
     images = ["pair.reference", "pair.prediction", "ignore=pair.ignore"]
     lines = [
         *opened,

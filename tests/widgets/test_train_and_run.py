@@ -60,12 +60,12 @@ def test_a_plane(viewer, open_dock, choose, make_model, stroke, finish, qtbot, b
     assert not viewer.layers["blobs preview"].visible
 
     metrics = open_dock("Metrics")
-    metrics.reference.set_layer(reference)
-    metrics.prediction.set_layer(result)
+    metrics.form.reference.set_layer(reference)
+    metrics.form.prediction.set_layer(result)
     metrics.measure()
     finish(metrics)
     assert metrics.panel.report["dice"]["1"] > 0.8
-    assert metrics.spacing.text() == "0.5 × 0.5 micrometer"
+    assert metrics.form.spacing.text() == "0.5 × 0.5 micrometer"
 
 
 def test_an_anisotropic_stack(viewer, open_dock, choose, make_model, stroke, finish, qtbot):
@@ -99,8 +99,8 @@ def test_an_anisotropic_stack(viewer, open_dock, choose, make_model, stroke, fin
     assert_same_place(result, image)
 
     metrics = open_dock("Metrics")
-    metrics.reference.set_layer(reference)
-    metrics.prediction.set_layer(result)
+    metrics.form.reference.set_layer(reference)
+    metrics.form.prediction.set_layer(result)
     metrics.measure()
     finish(metrics)
     report = metrics.panel.report

@@ -31,6 +31,13 @@ def evaluate(
         str, typer.Option(help="Voxel size, such as 4,1,1; by default that of the files.")
     ] = "",
     ignore: Annotated[int | None, typer.Option(help="Reference label that does not count.")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Distance that surface Dice (nsd) forgives; one voxel by default."),
+    ] = None,
+    centreline: Annotated[
+        bool, typer.Option("--centreline", help="Also take centreline Dice, for tubes.")
+    ] = False,
     fit: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +80,13 @@ def evaluate(
     if csv is not None:
         check_free(csv, overwrite=overwrite)
     options = _Options(
-        task, parse_numbers(spacing, "--spacing") if spacing else None, ignore, per_slice, fit
+        task,
+        parse_numbers(spacing, "--spacing") if spacing else None,
+        ignore,
+        tolerance,
+        centreline,
+        per_slice,
+        fit,
     )
     if reference.is_dir() and not is_zarr(reference):
         if overlay or per_slice or offset or region or mask:
@@ -97,6 +110,8 @@ class _Options:
     task: str
     spacing: list[float] | None
     ignore: int | None
+    tolerance: float | None
+    centreline: bool
     per_slice: bool
     fit: str | None
 
@@ -205,6 +220,8 @@ def _score(pair: Pair, true: Image, options: _Options) -> Report:
             spacing=options.spacing or true.scale,
             task=options.task,
             ignore=pair.ignore,
+            tolerance=options.tolerance,
+            centreline=options.centreline,
             per_slice=options.per_slice,
             progress=lambda done, total: bar.update(done / max(total, 1) - bar.n),
         )
@@ -252,6 +269,8 @@ def _evaluate_folders(
             spacing=options.spacing,
             task=options.task,
             ignore=options.ignore,
+            tolerance=options.tolerance,
+            centreline=options.centreline,
             fit=options.fit,
             progress=show,
         )

@@ -177,6 +177,7 @@ def evaluate_folder(
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     tolerance: Tolerance = None,
     surfaces: bool = True,
+    centreline: bool = False,
     fit: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> BatchReport:
@@ -193,7 +194,7 @@ def evaluate_folder(
         or the keys of the mapping.
     spacing : sequence of float, float or None
         Voxel size along every axis; None takes that of each reference file.
-    task, ignore, class_names, tolerance, surfaces
+    task, ignore, class_names, tolerance, surfaces, centreline
         As for `evaluate`.
     fit : {"crop", "resample"} or None
         What to do with pairs of different shapes, see `make_pair`.
@@ -233,6 +234,7 @@ def evaluate_folder(
                     class_names=class_names,
                     tolerance=tolerance,
                     surfaces=surfaces,
+                    centreline=centreline,
                 )
             except InputError as error:
                 raise InputError(f"{path} and {found[image]}: {error}") from error

@@ -62,7 +62,7 @@ def nearest(
         return distance
     box = stacked(shape)
     scale = np.array((*(1.0,) * (3 - len(spacing)), *spacing[-3:]))
-    wanted, offered = _points(queries, targets, int(np.prod(shape[-3:], dtype=np.int64)))
+    wanted, offered = _points(queries, targets, shape)
     offers = np.zeros(int(max(wanted.group.max(), offered.group.max())) + 1, bool)
     offers[offered.group] = True
     rest = offers[wanted.group]
@@ -75,11 +75,12 @@ def nearest(
     return distance
 
 
-def _points(queries: Border, targets: Border, frame: int) -> tuple[_Points, _Points]:
+def _points(queries: Border, targets: Border, shape: tuple[int, ...]) -> tuple[_Points, _Points]:
     labels = np.concatenate([queries.label, targets.label]).astype(np.int64)
     number = _numbered(labels)
-    frames = np.concatenate([queries.index, targets.index]) // frame
-    if frames.max() > frames.min():
+    if len(shape) > 3:
+        frame = int(np.prod(shape[-3:], dtype=np.int64))
+        frames = np.concatenate([queries.index, targets.index]) // frame
         number = _numbered(frames * (int(number.max()) + 1) + number)
     group = (number + 1).astype(np.uint8 if number.max() < 255 else np.uint32)
     count = len(queries.index)

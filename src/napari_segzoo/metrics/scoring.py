@@ -116,7 +116,7 @@ def evaluate(
 
     def show(counts: Contingency) -> None:
         assert preview is not None
-        preview(_preview(task, counts, settings, class_names))
+        preview(_preview(task, counts, {**settings, "preview": True}, class_names))
 
     found = scan(
         reference,

@@ -45,6 +45,8 @@ def _borders(block, bounds, origin, shape, ends, index, label):  # type: ignore[
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
             row = block[z, y]
+            if _empty(row[x0:x1]):
+                continue
             if (ends[0] and (z == 0 or z == nz - 1)) or (ends[1] and (y == 0 or y == ny - 1)):
                 edge[: x1 - x0] = row[x0:x1]
             else:
@@ -62,6 +64,14 @@ def _borders(block, bounds, origin, shape, ends, index, label):  # type: ignore[
                             label[found] = row[x0 + k]
                         found += 1
     return found
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _empty(row):  # type: ignore[no-untyped-def]
+    bits = row[0]
+    for k in range(row.size):
+        bits |= row[k]
+    return bits == 0
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -92,16 +102,25 @@ def _mark_changes(row, above, below, back, front, x0, x1, end, edge):  # type: i
 
 @njit(nogil=True, cache=True)
 def mark(index, group, corner, shape, inner, marks):  # type: ignore[no-untyped-def]
-    """Write groups into the flat map `marks` of a box; `inner` is the box's shape."""
+    """Write groups into the flat map `marks` of a box; `inner` is the box's shape.
+
+    `index` is in order, so that the place of its row is worked out once a row.
+    """
+    end = shift = 0
     for k in range(index.size):
-        marks[_place(index[k], corner, shape, inner)] = group[k]
+        if index[k] >= end:
+            end, shift = _row(index[k], corner, shape, inner)
+        marks[index[k] + shift] = group[k]
 
 
 @njit(nogil=True, cache=True)
 def search(index, group, corner, shape, inner, marks, steps, lengths, found):  # type: ignore[no-untyped-def]
     """Write the distance to the nearest mark of the same group; -1 if it is out of reach."""
+    end = shift = 0
     for k in range(index.size):
-        place = _place(index[k], corner, shape, inner)
+        if index[k] >= end:
+            end, shift = _row(index[k], corner, shape, inner)
+        place = index[k] + shift
         wanted = group[k]
         found[k] = -1.0
         for n in range(steps.size):
@@ -111,10 +130,14 @@ def search(index, group, corner, shape, inner, marks, steps, lengths, found):  #
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _place(index, corner, shape, inner):  # type: ignore[no-untyped-def]
-    """Turn a linear index of the image into one of the box that begins at `corner`."""
+def _row(index, corner, shape, inner):  # type: ignore[no-untyped-def]
+    """Return where the row of a linear index ends, and how far indices in it lie from the box's.
+
+    The box begins at `corner` of the image of `shape` and has the shape `inner`.
+    """
     row = index // shape[2]
-    x = index - row * shape[2] - corner[2]
     z = row // shape[1]
-    y = row - z * shape[1] - corner[1]
-    return ((z - corner[0]) * inner[1] + y) * inner[2] + x
+    y = row - z * shape[1]
+    start = row * shape[2]
+    place = ((z - corner[0]) * inner[1] + y - corner[1]) * inner[2] - corner[2]
+    return start + shape[2], place - start

@@ -73,10 +73,7 @@ def surface_scores(
     if not len(there) or not len(back):
         return SurfaceScores(inf, inf, inf, inf, inf, 0.0, farthest)
     both = np.concatenate([there, back])
-    if np.isinf(both).any():
-        percentiles = [_percentile_of_infinite(d) for d in (there, back, both)]
-    else:
-        percentiles = [float(np.percentile(d, 95)) for d in (there, back, both)]
+    percentiles = [_percentile(d) for d in (there, back, both)]
     return SurfaceScores(
         hd=float(both.max()),
         hd95=max(percentiles[:2]),
@@ -88,8 +85,8 @@ def surface_scores(
     )
 
 
-def _percentile_of_infinite(distances: NDArray[np.float64]) -> float:
-    """95th percentile; infinite if one of the two values it lies between is."""
+def _percentile(distances: NDArray[np.float64]) -> float:
+    """95th percentile, interpolated; infinite if one of the two values it lies between is."""
     place = 0.95 * (len(distances) - 1)
     below, above = np.sort(distances)[[int(np.floor(place)), int(np.ceil(place))]]
     return float(below if below == above else below + (above - below) * (place % 1))
@@ -124,16 +121,19 @@ def scores_by_label(
     scores = {}
     pieces = zip(labels, _pieces(ours, labels), _pieces(theirs, labels), strict=True)
     for label, a, b in pieces:
-        scores[label] = surface_scores(
-            there[a], back[b], tolerance[label],
-            _farthest(np.concatenate([there[a], back[b]]),
-                      np.concatenate([ours.index[a], theirs.index[b]])),
-        )  # fmt: skip
+        first, second = there[a], back[b]
+        ends = [_farthest(first, ours.index[a]), _farthest(second, theirs.index[b])]
+        farthest = max(ends, key=lambda end: end[0])[1]
+        scores[label] = surface_scores(first, second, tolerance[label], farthest)
     return scores
 
 
-def _farthest(distances: NDArray[np.float64], index: NDArray[np.int64]) -> int | None:
-    return int(index[np.argmax(distances)]) if len(index) else None
+def _farthest(distances: NDArray[np.float64], index: NDArray[np.int64]) -> tuple[float, int | None]:
+    """Return the largest distance, and the index of its voxel."""
+    if not len(index):
+        return -1.0, None
+    place = int(distances.argmax())
+    return float(distances[place]), int(index[place])
 
 
 def _pieces(border: Border, labels: Sequence[int]) -> Iterator[NDArray[np.intp]]:

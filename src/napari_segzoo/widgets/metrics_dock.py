@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Labels
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QProgressBar, QSpinBox, QWidget
+from qtpy.QtWidgets import QProgressBar, QWidget
 
 from .. import recipes
-from ..metrics import LEGENDS, Report, error_overlay, evaluate
+from ..errors import InputError
+from ..metrics import LEGENDS, Entry, Report, error_overlay, evaluate
 from ..model import SegmentClass
-from .forms import (
-    LayerCombo,
-    StatusLine,
-    add_row,
-    lowest,
-    make_button,
-    make_choice,
-    make_copy_row,
-    make_dock_body,
-    make_form,
-    make_row,
-    make_text,
-    topmost,
-)
-from .layers import full_array, possible_axes, result_transform, same_place
+from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
+from .layers import possible_axes
 from .recipe_files import RecipeFiles
 from .results import add_class_layer
+from .score_follow import Follower
+from .score_form import Compared, ScoreForm
+from .score_history import HistoryPanel, session_history
+from .score_pair import class_names, part_transform
 from .score_panel import ScorePanel
 from .shared_model import unwrap
 from .worker import Job, Progress, follow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import napari
 
@@ -46,26 +38,21 @@ class MetricsDock(QWidget):
         super().__init__()
         self._viewer = unwrap(viewer)
         self._job = Job(self, latest=(Progress,))
-        self._measured: tuple[Labels, Labels] | None = None
-        self._note = ""
-        self.reference = LayerCombo(self._viewer, Labels, lowest)
-        self.prediction = LayerCombo(self._viewer, Labels, topmost)
-        self.task = make_choice((("Classes", "semantic"), ("Separate objects", "instances")))
-        self.ignore = QSpinBox()
-        self.ignore.setRange(-1, 2**31 - 1)
-        self.ignore.setValue(-1)
-        self.ignore.setSpecialValueText("nothing")
-        self.spacing = make_text()
+        self._compared: Compared | None = None
+        self._preview: Report | None = None
+        self._again = False
+        self.form = ScoreForm(self._viewer)
         self.measure_button = make_button("Measure", "Compare the two layers", self.measure)
         self.cancel_button = make_button("Cancel", "Stop measuring", self.cancel)
         self.progress = QProgressBar()
         self.progress.hide()
         self.status = StatusLine()
         self.panel = ScorePanel(self._viewer.theme)
+        self.history = HistoryPanel(session_history(self._viewer), self._viewer.theme)
+        self._follower = Follower(self, self._viewer)
         self._lay_out()
         self._set_running(False)
         self._connect()
-        self._show_spacing()
 
     @property
     def running(self) -> bool:
@@ -74,17 +61,8 @@ class MetricsDock(QWidget):
 
     def measure(self) -> None:
         """Start comparing."""
-        reference, prediction = self.reference.layer, self.prediction.layer
-        if self._job.running:
-            return
-        if reference is None or prediction is None or reference is prediction:
-            self._complain(
-                "Choose two different labels layers, one as reference, one as prediction."
-            )
-            return
-        self._measured = (reference, prediction)
-        self._note = _compare_places(reference, prediction)
-        self._start(self._evaluation(reference, prediction), f"Measuring {prediction.name}")
+        if not self._job.running and (problem := self._measure()):
+            self._complain(problem)
 
     def cancel(self) -> None:
         """Stop measuring."""
@@ -92,16 +70,15 @@ class MetricsDock(QWidget):
 
     def show_errors(self) -> None:
         """Add a layer that marks right and wrong voxels by colour."""
-        report = self.panel.report
-        if report is None or self._measured is None or self._job.running:
+        report, compared = self.panel.report, self._compared
+        if report is None or compared is None or self._job.running:
             return
-        reference, prediction = (full_array(layer) for layer in self._measured)
-        task, ignore = report.task, report.settings["ignore"]
+        pair, task = compared.pair, report.task
         self._start(
             lambda progress: error_overlay(
-                reference, prediction, task=task, ignore=ignore, progress=progress
+                pair.reference, pair.prediction, task=task, ignore=pair.ignore, progress=progress
             ),
-            f"Marking errors of {self._measured[1].name}",
+            f"Marking errors of {compared.prediction.name}",
         )
 
     def copy_command(self) -> None:
@@ -113,30 +90,30 @@ class MetricsDock(QWidget):
         self._copy(recipes.evaluate_script)
 
     def _lay_out(self) -> None:
-        form = make_form()
-        add_row(form, "Reference", self.reference, "What is right")
-        add_row(form, "Prediction", self.prediction, "What is scored")
-        add_row(form, "Compare", self.task, "Classes by value; objects matched by overlap")
-        add_row(form, "Ignore", self.ignore, "Reference value whose voxels do not count")
-        add_row(form, "Voxel size", self.spacing, "From the scale of the reference layer")
         column = make_dock_body(self)
-        column.addLayout(form)
+        column.addWidget(self.form)
         column.addLayout(make_row(self.measure_button, self.cancel_button))
         column.addWidget(self.progress)
         column.addWidget(self.status)
         column.addWidget(self.panel)
+        column.addWidget(self.history)
+        self.history.refresh()
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
     def _connect(self) -> None:
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
-        self.reference.layer_changed.connect(self._show_spacing)
+        self.form.follow.toggled.connect(self._follow)
+        self.form.layers_changed.connect(self._follow)
+        self._follower.changed.connect(self._on_change)
         self.panel.slice_clicked.connect(self._go_to_slice)
         self.panel.object_clicked.connect(self._go_to)
         self.panel.errors_wanted.connect(self.show_errors)
-        self.panel.said.connect(self.status.say)
-        self.panel.complained.connect(self._complain)
+        for part in (self.panel, self.history):
+            part.said.connect(self.status.say)
+            part.complained.connect(self._complain)
+        self._viewer.dims.events.current_step.connect(self._mark_slice)
 
     def _start(self, call: Callable[[Any], Any], description: str) -> None:
         self.status.begin(f"{description}…")
@@ -145,21 +122,37 @@ class MetricsDock(QWidget):
         self._set_running(True)
         self._job.start(lambda: follow(call), description)
 
-    def _evaluation(self, reference: Labels, prediction: Labels) -> Callable[[Any], Report]:
-        first, second = full_array(reference), full_array(prediction)
-        task, ignore = self.task.currentData(), self._ignored()
-        spacing, names = _spacing(reference), _class_names(prediction)
-        by_slice = first.ndim > 2 and task == "semantic"
+    def _measure(self) -> str:
+        """Start comparing, or return what is in the way."""
+        try:
+            self._compared = self.form.compared()
+        except InputError as error:
+            return str(error)
+        call = self._evaluation(self._compared)
+        self._start(call, f"Measuring {self._compared.prediction.name}")
+        return ""
+
+    def _evaluation(self, compared: Compared) -> Callable[[Any], Report]:
+        pair, options = compared.pair, self.form.options()
+        names = class_names(compared.prediction) or class_names(compared.reference)
+        axis = max(0, len(pair.reference.shape) - 3)
+        several = len(pair.reference.shape) > 2 and pair.reference.shape[axis] > 1
+        self._preview = None
+
+        def preview(report: Report) -> None:
+            self._preview = report
+
         return lambda progress: evaluate(
-            first,
-            second,
-            spacing=spacing,
-            task=task,
-            ignore=ignore,
+            pair.reference,
+            pair.prediction,
+            spacing=compared.spacing,
+            ignore=pair.ignore,
             class_names=names,
-            per_slice=by_slice,
-            axis=max(0, first.ndim - 3),
+            per_slice=several and options["task"] == "semantic",
+            axis=axis,
             progress=progress,
+            preview=preview,
+            **options,
         )
 
     def _on_event(self, event: object) -> None:
@@ -167,79 +160,127 @@ class MetricsDock(QWidget):
             self.progress.setRange(0, event.total)
             self.progress.setValue(event.done)
             self._job.show_progress(event.done, event.total)
+            report, self._preview = self._preview, None
+            if report is not None:
+                self._show(report)
         elif isinstance(event, Report):
-            self.panel.show_report(event)
-            self.status.say(self._note)
+            self._show(event)
+            self._remember()
+            self.status.say(self._compared.note)
         elif isinstance(event, np.ndarray):
             self._add_errors(event)
 
+    def _show(self, report: Report) -> None:
+        pair = self._compared.pair
+        axis = max(0, len(pair.origin) - 3)
+        self.panel.show_report(pair.place(report), pair.origin[axis])
+        self._mark_slice()
+
+    def _remember(self) -> None:
+        compared, report = self._compared, self.panel.report
+        made = compared.prediction.metadata.get("napari_segzoo", {}).get("model")
+        name = Path(made).stem if made else compared.prediction.name
+        entry = Entry(compared.image, name, compared.prediction.name, report)
+        session_history(self._viewer).add(entry)
+        self.history.show_task(report.task)
+
     def _add_errors(self, codes: np.ndarray) -> None:
-        reference, prediction = self._measured
-        legend = LEGENDS[self.panel.report.task]
+        compared, task = self._compared, self.panel.report.task
+        legend = LEGENDS[task]
         layer = add_class_layer(
             self._viewer,
             codes,
             [SegmentClass("", ""), *(SegmentClass(e.name, e.colour) for e in legend.values())],
-            f"{prediction.name} errors",
-            result_transform(reference, possible_axes(reference)[0]),
+            f"{compared.prediction.name} errors",
+            part_transform(compared.reference, compared.pair.origin),
         )
         layer.metadata["napari_segzoo"] = {
-            "errors": {"reference": reference.name, "prediction": prediction.name}
+            "errors": {
+                "reference": compared.reference.name,
+                "prediction": compared.prediction.name,
+            }
         }
-        prediction.visible = False
-        self.status.say(
-            "<br>".join(
-                f'<span style="color:{e.colour}">■</span> {e.name}: {e.meaning}'
-                for e in legend.values()
-            )
-        )
+        compared.prediction.visible = False
+        self.panel.show_legend(task)
+        self.status.say("")
 
     def _on_end(self, outcome: str) -> None:
         self.progress.hide()
         self._set_running(False)
         if outcome == "cancelled":
-            self.status.say("Cancelled.")
+            report = self.panel.report
+            part = report is not None and "preview" in report.settings
+            rest = " The table shows the part that was read." if part else ""
+            self.status.say(f"Cancelled.{rest}")
+        if self._again:
+            self._on_change()
+
+    def _follow(self) -> None:
+        """Watch what the form shows, if that is wanted."""
+        if not self.form.follow.isChecked():
+            self._follower.watch((), view=False)
+            self._again = False
+            return
+        self._follower.watch(self.form.watched(), view=self.form.region.currentData() == "visible")
+        self._on_change()
+
+    def _on_change(self) -> None:
+        """Measure again, after the present run if there is one."""
+        wanted = self.form.follow.isChecked()
+        self._again = wanted and self._job.running
+        if wanted and not self._job.running and (problem := self._measure()):
+            self.status.complain(problem)
 
     def _go_to_slice(self, number: int) -> None:
-        if self._measured is not None:
-            ndim = self._measured[0].ndim
-            position = [round(p) for p in self._measured[0].world_to_data(self._point())]
-            position[ndim - 3] = number
-            self._go_to(position)
+        if self._compared is not None:
+            position = self._position()
+            position[len(position) - 3] = number
+            self._go_to(position, centre=False)
 
-    def _go_to(self, position: Any) -> None:
-        """Show the voxel at an index of the measured layers."""
-        if self._measured is None:
+    def _go_to(self, position: Sequence[int], centre: bool = True) -> None:
+        """Show the voxel at an index of the reference."""
+        if self._compared is None:
             return
-        place = self._measured[0].data_to_world(position)
-        first = self._viewer.dims.ndim - len(place)
-        self._viewer.dims.set_point(range(first, self._viewer.dims.ndim), place)
+        place = self._compared.reference.data_to_world(position)
+        dims = self._viewer.dims
+        first = dims.ndim - len(place)
+        dims.set_point(range(first, dims.ndim), place)
+        if centre:
+            shown = [place[d - first] if d >= first else 0.0 for d in dims.displayed]
+            self._viewer.scene.camera.center = (0.0,) * (3 - len(shown)) + tuple(shown)
 
-    def _point(self) -> tuple[float, ...]:
-        assert self._measured is not None
-        return self._viewer.dims.point[-self._measured[0].ndim :]
+    def _position(self) -> list[int]:
+        """Return the index of the reference at the viewer's sliders."""
+        reference = self._compared.reference
+        point = self._viewer.dims.point[-reference.ndim :]
+        return [round(float(p)) for p in reference.world_to_data(point)]
 
-    def _show_spacing(self) -> None:
-        layer = self.reference.layer
-        if layer is None:
-            self.spacing.setText("")
-            return
-        size = " × ".join(f"{s:g}" for s in _spacing(layer))
-        self.spacing.setText(f"{size} {layer.units[-1]}")
+    def _mark_slice(self, event: object = None) -> None:
+        if self.panel.plot is not None and self._compared is not None:
+            position = self._position()
+            self.panel.plot.mark(position[len(position) - 3])
 
-    def _ignored(self) -> int | None:
-        return None if self.ignore.value() < 0 else self.ignore.value()
-
-    def _copy(self, write: Callable[..., str]) -> None:
-        reference, prediction = self.reference.layer, self.prediction.layer
-        if reference is None or prediction is None:
-            self._complain("Choose two labels layers first.")
+    def _copy(self, write: Callable[[recipes.Measurement], str]) -> None:
+        try:
+            compared = self.form.compared()
+        except InputError as error:
+            self._complain(str(error))
             return
         files = RecipeFiles()
-        axes = possible_axes(reference)[0]
-        names = files.layer(reference, axes), files.layer(prediction, axes)
+        reference, prediction = compared.reference, compared.prediction
+        settings, options = compared.pair.settings, self.form.options()
         measured = recipes.Measurement(
-            *names, _spacing(reference), self.task.currentData(), self._ignored()
+            files.layer(reference, possible_axes(reference)[0]),
+            files.layer(prediction, possible_axes(prediction)[0]),
+            compared.spacing,
+            options["task"],
+            ignore=None if self.form.ignore.value() < 0 else self.form.ignore.value(),
+            tolerance=options["tolerance"],
+            centreline=options["centreline"] or None,
+            fit=settings.get("fit"),
+            offset=compared.placement.offset if compared.placement else None,
+            region=compared.pair.region if "region" in settings else None,
+            mask=files.mask(self.form.shapes.layer) if "mask" in settings else None,
         )
         self.status.say(files.copy(write(measured)))
 
@@ -250,24 +291,3 @@ class MetricsDock(QWidget):
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)
         show_error(sentence)
-
-
-def _spacing(layer: Labels) -> tuple[float, ...]:
-    return tuple(abs(float(s)) for s in layer.scale)
-
-
-def _class_names(layer: Labels) -> dict[int, str] | None:
-    """Return the names that a result layer carries."""
-    table = layer.features
-    if "class" not in table or "index" not in table:
-        return None
-    return {int(n): str(name) for n, name in zip(table["index"], table["class"], strict=True)}
-
-
-def _compare_places(reference: Labels, prediction: Labels) -> str:
-    if reference.ndim != prediction.ndim or same_place(reference, prediction):
-        return ""
-    return (
-        f"{prediction.name} has another scale or position than {reference.name}, "
-        f"whose voxel size was used."
-    )

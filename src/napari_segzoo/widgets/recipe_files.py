@@ -24,6 +24,12 @@ class RecipeFiles:
             self._missing[f"the layer {layer.name} as {path}"] = None
         return path
 
+    def mask(self, shapes: Layer) -> str:
+        """Return the name that the inside of a shapes layer should be saved under."""
+        path = f"{shapes.name}.tif"
+        self._missing[f"the layer {shapes.name}, converted to labels, as {path}"] = None
+        return path
+
     def model(self, choice: Choice) -> str:
         """Return bundled name or file of a model, or the name it should be saved under."""
         if choice.path is None:

@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
-from ..metrics import DEFINITIONS
+from ..errors import SegzooError
+from ..metrics import DEFINITIONS, LEGENDS
 from .forms import make_button, make_row, make_text
 from .score_table import ScoreTable, short
 
 if TYPE_CHECKING:
     from ..metrics import Report
+    from ..metrics.report import Row
 
 FIRST_SUMMARY = {
     "semantic": ("mean_dice", "mean_iou", "pixel_accuracy"),
     "instances": ("n_reference", "n_prediction", "n_matched", "f1", "mean_ap", "panoptic_quality"),
 }
+
+
+FIRST_COLUMNS = ("label", "name", "dice", "iou", "hd95", "assd", "nsd", "precision", "recall")
 
 
 class ScorePanel(QWidget):
@@ -29,7 +34,8 @@ class ScorePanel(QWidget):
     slice_clicked(int)
         A slice was chosen in the plot.
     object_clicked(object)
-        An object was chosen in the table: index of one of its voxels.
+        An object, or a class, was chosen in a table: index of one of its voxels, or of the
+        border voxel where the class errs most.
     errors_wanted()
         The error map was asked for.
     said(str), complained(str)
@@ -47,10 +53,14 @@ class ScorePanel(QWidget):
         self._theme = theme
         self.report: Report | None = None
         self.summary = make_text()
-        self.scores = ScoreTable()
-        self.objects = ScoreTable()
-        self.objects.setToolTip("Click an object to see it")
-        self.objects.itemSelectionChanged.connect(self._announce_object)
+        self.scores = ScoreTable(shown_rows=6)
+        self.scores.setToolTip("Click a class to see where it errs most; a heading to sort")
+        self.scores.row_chosen.connect(self._announce_class)
+        self.objects = ScoreTable(shown_rows=8)
+        self.objects.setToolTip("Click an object to see it; a heading to sort")
+        self.objects.row_chosen.connect(self._announce_object)
+        self.legend = make_text()
+        self.legend.hide()
         self.plot: Any = None
         self._plot_place = QVBoxLayout()
         column = QVBoxLayout(self)
@@ -61,16 +71,21 @@ class ScorePanel(QWidget):
         column.addWidget(self.objects)
         column.addLayout(
             make_row(
-                make_button("Show errors", "Colour right and wrong voxels", self._want_errors),
-                make_button("Save CSV…", "All scores, with their definitions", self._ask_target),
-                make_button("Copy", "Copy the table for a spreadsheet", self._copy),
+                make_button("Save…", "CSV, Markdown or JSON, with definitions", self._ask_target),
+                make_button("Copy table", "For a spreadsheet", self.copy_table),
+                make_button("Copy text", "Markdown with definitions", self.copy_text),
             )
         )
+        column.addWidget(
+            make_button("Show errors", "Colour right and wrong voxels", self._want_errors)
+        )
+        column.addWidget(self.legend)
         self.hide()
 
-    def show_report(self, report: Report) -> None:
-        """Show `report`."""
+    def show_report(self, report: Report, first_slice: int = 0) -> None:
+        """Show `report`; its slices are counted from `first_slice` on."""
         self.report = report
+        self.legend.hide()
         values = report.summary()
         first = [name for name in FIRST_SUMMARY[report.task] if name in values]
         order = [*first, *(name for name in values if name not in first)]
@@ -80,28 +95,44 @@ class ScorePanel(QWidget):
         self.summary.setToolTip(
             "\n".join(f"{n}: {short(values[n])}: {DEFINITIONS[n]}" for n in order)
         )
-        self.scores.show_rows(report.rows())
+        self.scores.show_rows([_ordered(row) for row in report.rows()])
         self.objects.show_rows(report.objects)
         self.objects.setVisible(bool(report.objects))
-        self._show_slices(report)
+        self._show_slices(report, first_slice)
         self.show()
 
-    def save_csv(self, path: str | Path) -> None:
-        """Write all scores, and those of single objects to a second file beside it."""
-        if self.report is None:
-            return
+    def show_legend(self, task: str) -> None:
+        """Show what the colours of the error layer stand for."""
+        self.legend.setText(
+            "<br>".join(
+                f'<span style="color:{e.colour}">■</span> <b>{e.name}</b>: {e.meaning}'
+                for e in LEGENDS[task].values()
+            )
+        )
+        self.legend.show()
+
+    def save(self, path: str | Path) -> None:
+        """Write all scores as Markdown, JSON or, with any other ending, CSV."""
         path = Path(path)
         path = path if path.suffix else path.with_suffix(".csv")
         try:
-            self.report.to_csv(path)
-            if self.report.objects:
-                self.report.objects_to_csv(path.with_name(f"{path.stem}_objects.csv"))
-        except OSError as error:
-            self.complained.emit(f"{path} could not be written: {error.strerror or error}.")
+            self.report.save(path)
+        except SegzooError as error:
+            self.complained.emit(str(error))
             return
         self.said.emit(f"Saved as {path}.")
 
-    def _show_slices(self, report: Report) -> None:
+    def copy_table(self) -> None:
+        """Copy the table of classes or thresholds for a spreadsheet."""
+        self.scores.copy()
+        self.said.emit("The table is in the clipboard.")
+
+    def copy_text(self) -> None:
+        """Copy all scores with their definitions as Markdown."""
+        QApplication.clipboard().setText(self.report.to_markdown())
+        self.said.emit("The scores are in the clipboard, as Markdown.")
+
+    def _show_slices(self, report: Report, first: int) -> None:
         curves = report.get("per_slice")
         if curves is None:
             if self.plot is not None:
@@ -113,22 +144,29 @@ class ScorePanel(QWidget):
             self.plot = SlicePlot(self._theme)
             self.plot.slice_clicked.connect(self.slice_clicked)
             self._plot_place.addWidget(self.plot)
-        self.plot.show_scores(curves["dice"], report.names)
+        self.plot.show_scores(curves["dice"], report.names, first)
         self.plot.show()
 
-    def _announce_object(self) -> None:
-        row = self.objects.selected_row()
-        if row is not None and row["position"] is not None:
+    def _announce_object(self, row: Row) -> None:
+        if row["position"] is not None:
             self.object_clicked.emit(row["position"])
+
+    def _announce_class(self, row: Row) -> None:
+        place = self.report.positions.get(row.get("label"))
+        if place is not None:
+            self.object_clicked.emit(place)
 
     def _want_errors(self) -> None:
         self.errors_wanted.emit()
 
     def _ask_target(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the scores", "scores.csv", "CSV (*.csv)")
+        kinds = "CSV (*.csv);;Markdown (*.md);;JSON (*.json)"
+        path, _ = QFileDialog.getSaveFileName(self, "Save the scores", "scores.csv", kinds)
         if path:
-            self.save_csv(path)
+            self.save(path)
 
-    def _copy(self) -> None:
-        self.scores.copy()
-        self.said.emit("The table is in the clipboard.")
+
+def _ordered(row: Row) -> Row:
+    """Put the columns first that are looked at first."""
+    first = [name for name in FIRST_COLUMNS if name in row]
+    return {name: row[name] for name in (*first, *(n for n in row if n not in first))}

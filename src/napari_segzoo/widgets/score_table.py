@@ -6,26 +6,46 @@ from collections.abc import Sequence
 from math import isfinite, isnan
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QApplication, QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..metrics import DEFINITIONS
 from ..metrics.report import Row
 
-SHOWN_ROWS = 8
+ROW_HEIGHT = 24
+"""Pixels."""
 
 
 class ScoreTable(QTableWidget):
-    """One row per class, threshold or object; a click on a heading sorts."""
+    """One row per class, threshold or object; a click on a heading sorts.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    shown_rows : int
+        So many are seen at once, the others by scrolling.
+
+    Signals
+    -------
+    row_chosen(object)
+        A row was clicked, or reached by the arrow keys.
+    """
+
+    row_chosen = Signal(object)
+
+    def __init__(self, shown_rows: int) -> None:
         super().__init__()
+        self._shown_rows = shown_rows
         self._rows: list[Row] = []
         self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        self.setVerticalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QTableWidget.ScrollMode.ScrollPerPixel)
         self.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.setSortingEnabled(True)
+        self.itemSelectionChanged.connect(self._announce)
+        self.cellClicked.connect(self._announce)
 
     def show_rows(self, rows: Sequence[Row]) -> None:
         """Show `rows`, all with the same keys; columns without any value are left out."""
@@ -35,6 +55,7 @@ class ScoreTable(QTableWidget):
             for name in (rows[0] if rows else {})
             if name != "position" and any(row[name] not in (None, "") for row in rows)
         ]
+        self.clearSelection()
         self.setSortingEnabled(False)
         self.setColumnCount(len(columns))
         self.setRowCount(len(rows))
@@ -46,15 +67,10 @@ class ScoreTable(QTableWidget):
                 self.setItem(r, c, _Cell(row[name], r))
         self.setSortingEnabled(True)
         self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        header = self.horizontalHeader().height()
-        lines = min(len(rows), SHOWN_ROWS)
+        header = self.horizontalHeader().sizeHint().height()
+        lines = min(len(rows), self._shown_rows)
         bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight(header + lines * self.rowHeight(0) + bar)
-
-    def selected_row(self) -> Row | None:
-        """Return the row the user has selected."""
-        item = self.item(self.currentRow(), 0)
-        return None if item is None else self._rows[item.number]
+        self.setFixedHeight(header + lines * ROW_HEIGHT + bar + 4)
 
     def copy(self) -> None:
         """Copy the table, as sorted, for a spreadsheet."""
@@ -65,6 +81,11 @@ class ScoreTable(QTableWidget):
             for r in range(self.rowCount())
         ]
         QApplication.clipboard().setText("\n".join("\t".join(line) for line in lines))
+
+    def _announce(self, *_: object) -> None:
+        rows = self.selectionModel().selectedRows()
+        if len(rows) == 1:
+            self.row_chosen.emit(self._rows[self.item(rows[0].row(), 0).number])
 
 
 class _Cell(QTableWidgetItem):

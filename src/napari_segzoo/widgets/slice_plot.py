@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -31,27 +32,44 @@ class SlicePlot(QWidget):
         self._plot.setToolTip("Click to go to a slice")
         self._plot.addLegend(offset=(-5, -5), labelTextSize="8pt")
         self._plot.scene().sigMouseClicked.connect(self._on_click)
+        self._first = 0
         self._slices = 0
+        self._here = pg.InfiniteLine(pen=pg.mkPen(get_theme(theme).text.as_hex(), width=1))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._plot)
         self.setFixedHeight(160)
 
-    def show_scores(self, dice: Mapping[str, Sequence[float]], names: Mapping[int, str]) -> None:
-        """Show the Dice of each class but the background, one value per slice."""
+    def show_scores(
+        self, dice: Mapping[str, Sequence[float]], names: Mapping[int, str], first: int = 0
+    ) -> None:
+        """Show the Dice of each class but the background, one value per slice from `first` on."""
         self._plot.clear()
+        self._first = first
+        self._plot.addItem(self._here)
         for label, values in dice.items():
             if label == "0":
                 continue
             self._slices = len(values)
             pen = pg.mkPen(PALETTE[int(label) % len(PALETTE)], width=2)
             name = names.get(int(label), f"class {label}")
-            self._plot.plot(np.arange(len(values)), np.asarray(values, float), pen=pen, name=name)
+            slices = first + np.arange(len(values))
+            self._plot.plot(slices, np.asarray(values, float), pen=pen, name=name)
+
+    @property
+    def marked(self) -> int:
+        """The slice with a line."""
+        return int(self._here.value())
+
+    def mark(self, number: int) -> None:
+        """Draw a line at the slice that is seen."""
+        self._here.setValue(number)
 
     def go_to(self, position: float) -> None:
         """Announce the slice nearest to a position on the axis."""
         if self._slices:
-            self.slice_clicked.emit(int(np.clip(round(position), 0, self._slices - 1)))
+            last = self._first + self._slices - 1
+            self.slice_clicked.emit(int(np.clip(round(position), self._first, last)))
 
     def _on_click(self, event: object) -> None:
         self.go_to(self._plot.plotItem.vb.mapSceneToView(event.scenePos()).x())
