@@ -30,7 +30,7 @@ def models(
     """List the networks of the zoo and the trained models that come with the program."""
     from ..model import bundled_models, read_info
     from ..zoo import list_models
-    from ..zoo.facts import parse_tile
+    from ..zoo.facts import default_costs, parse_tile
     from ..zoo.registry import matches
 
     words, sides = " ".join(search or ()), parse_tile(tile)
@@ -38,7 +38,7 @@ def models(
     infos = {name: read_info(path) for name, path in bundled_models().items()}
     trained = {n: i for n, i in infos.items() if matches(words, f"{n} {i.description}")}
     if json:
-        networks = [_spec_record(spec, _default_costs(spec, sides)) for spec in specs]
+        networks = [_spec_record(spec, default_costs(spec, sides)) for spec in specs]
         models = [_info_record(name, info) for name, info in trained.items()]
         print_json({"networks": networks, "trained": models})
         return
@@ -65,7 +65,7 @@ def info(
 ) -> None:
     """Tell what is known of one network or trained model, and what a tile costs."""
     from ..zoo import get_spec, list_models
-    from ..zoo.facts import network_facts, parse_tile
+    from ..zoo.facts import default_costs, network_facts, parse_tile
 
     sides = parse_tile(tile)
     if model not in {spec.name for spec in list_models()}:
@@ -79,7 +79,7 @@ def info(
         spec = configured(spec, options)
         costs = _measure(spec.name, spec.ndims, sides, channels, classes, options)
     else:
-        costs = _default_costs(spec, sides)
+        costs = default_costs(spec, sides)
     if json:
         print_json(_spec_record(spec, costs))
         return
@@ -111,16 +111,6 @@ def _tell_model(model: str, sides: Sequence[int], json: bool) -> None:
         print(f"{'tile ' + by(cost.tile) + ':':18} {cost_text(cost)}")
 
 
-def _default_costs(spec: ModelSpec, sides: Sequence[int]) -> list[Cost]:
-    """Costs of the published configuration; measured where none are stored."""
-    from ..zoo.facts import tiles_for
-
-    tiles = tiles_for(spec.title, spec.ndims, sides)
-    stored = [spec.cost(tile) for tile in tiles]
-    costs = [cost for cost in stored if cost is not None]
-    return costs if len(costs) == len(tiles) else _measure(spec.name, spec.ndims, sides, 1, 2, {})
-
-
 def _measure(
     name: str,
     ndims: Sequence[int],
@@ -147,9 +137,9 @@ def _measure(
 
 def _print_networks(specs: Sequence[ModelSpec], sides: Sequence[int]) -> None:
     """Print a table: the costs in the lowest number of dimensions that is listed."""
-    from ..zoo.facts import by, memory_text, short
+    from ..zoo.facts import by, default_costs, memory_text, short
 
-    costs = [_default_costs(spec, sides)[0] for spec in specs]
+    costs = [default_costs(spec, sides)[0] for spec in specs]
     tiles = " or ".join(dict.fromkeys(by(cost.tile) for cost in costs))
     print(f"Networks to train; costs of a tile of {tiles} voxels, 1 channel, 2 classes")
     row = "  {:28} {:6} {:>10} {:>14} {:>9}  {:15}  {:14}  {:18}  {}"

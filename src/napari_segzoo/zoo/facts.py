@@ -55,6 +55,25 @@ def tiles_for(title: str, ndims: Sequence[int], sides: Sequence[int]) -> list[tu
     return [tuple(sides)]
 
 
+def default_costs(spec: ModelSpec, sides: Sequence[int] = ()) -> list[Cost]:
+    """Return what tiles of the published configuration cost; see `tiles_for`.
+
+    Measured, by PyTorch, for a network without stored figures.
+    """
+    tiles = tiles_for(spec.title, spec.ndims, sides)
+    stored = [cost for cost in map(spec.cost, tiles) if cost is not None]
+    if len(stored) == len(tiles):
+        return stored
+    from .cost import configuration_cost
+
+    return [
+        configuration_cost(
+            spec.name, ndim=len(tile), in_channels=1, num_classes=2, options={}, tile=tile
+        )
+        for tile in tiles
+    ]
+
+
 def network_facts(spec: ModelSpec, costs: Sequence[Cost]) -> Facts:
     """Return titles and texts, all but the paper.
 
