@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from structures import CLASSES, draw
-from train_nuclei import REPEATS, pairs
+from train_nuclei import pairs, repeats
 
 import napari_segzoo as segzoo
 from napari_segzoo.training import Finished, StepDone
@@ -24,7 +24,7 @@ LEARNING_RATE = 2e-3
 def real(data):
     for modality, image, ids in pairs(data, "train"):
         if ids.any():
-            yield from [(image, interior_and_border(ids).astype(np.uint8))] * REPEATS[modality]
+            yield from [(image, interior_and_border(ids).astype(np.uint8))] * repeats(modality, ids)
 
 
 def generated(count, seed):

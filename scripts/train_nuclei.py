@@ -19,8 +19,6 @@ from napari_segzoo.training import Finished, StepDone
 
 REPEATS = {"fluorescence": 1, "histology_purple": 3, "brightfield_gray": 10}
 """How often the images of a rare modality are counted, so that it is seen."""
-
-
 LEARNING_RATE = 2e-3
 
 
@@ -32,12 +30,17 @@ def pairs(data, split):
             yield row["modality"], image, np.asarray(labels.data[:])
 
 
+def repeats(modality, ids):
+    """How often an image is counted: rare kinds and large images more often."""
+    return max(REPEATS[modality], round(ids.size / 2**17))
+
+
 def train(data, seconds, seed, base):
     images, labels = [], []
     for modality, image, ids in pairs(data, "train"):
         if ids.any():
-            images += [image] * REPEATS[modality]
-            labels += [ids] * REPEATS[modality]
+            images += [image] * repeats(modality, ids)
+            labels += [ids] * repeats(modality, ids)
     for event in segzoo.finetune(
         images,
         labels,

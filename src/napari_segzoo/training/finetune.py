@@ -17,7 +17,8 @@ from ..preprocess import Normalization
 from ..zoo import get_spec
 from .data import Labelling, TrainingImage, check_counts, count_labels, read_training_images
 from .events import Event
-from .loop import FinetuneOptions, Job, train
+from .job import FinetuneOptions, Job
+from .loop import train
 
 DEFAULT_BUDGET = 60.0
 RATE_FROM_SCRATCH, RATE_FROM_BASE = 3e-3, 5e-4

@@ -6,17 +6,16 @@ import copy
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError, RunError
-from ..inference.tiling import round_up
-from ..model import ModelInfo, SegmentationModel
-from .data import Labelling, TrainingImage
+from ..errors import RunError
+from ..model import SegmentationModel
 from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
+from .job import BATCH, Job
 from .schedule import rate_factor
 
 if TYPE_CHECKING:
@@ -24,85 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SNAPSHOT_SECONDS = 4.0
-BATCH = {2: 4, 3: 2}
-SMOOTHNESS = 2.0
-"""Weight of the loss that draws borders between strokes to where the image changes."""
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """How to train; see `finetune` for the first six.
-
-    Parameters
-    ----------
-    batch : int or None
-        Patches per step; None is `BATCH`.
-    learning_rate : float
-        Highest rate of AdamW; it rises linearly over the first 5% and then falls with
-        the power 0.9 of what is left.
-    loss : str
-        A name of `losses.LOSSES`.
-    """
-
-    task: str = "semantic"
-    unlabeled: str = "ignore"
-    budget: float | None = None
-    steps: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    batch: int | None = None
-    learning_rate: float = 3e-3
-    loss: str = "dice_cross_entropy"
-
-    def __post_init__(self) -> None:
-        Labelling(self.task, self.unlabeled)
-        if self.budget is not None and self.steps is not None:
-            raise InputError("Give either a budget of seconds or a number of steps, not both.")
-        for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):
-            if value is not None and value <= 0:
-                raise InputError(f"{name} must be above 0, not {value}.")
-
-    def progress(self, step: int, seconds: float) -> float:
-        """Share of the training that is done, in [0, 1]."""
-        if self.steps is not None:
-            return min(1.0, step / self.steps)
-        assert self.budget is not None
-        return min(1.0, seconds / self.budget)
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that the training loop needs.
-
-    Parameters
-    ----------
-    info : ModelInfo
-        The model to be.
-    base : SegmentationModel or None
-        Where its first weights come from.
-    training, validation : list of TrainingImage
-        Where patches come from, and what scores are measured on.
-    labelled_voxels : mapping of int to int
-        Drawn voxels per label value.
-    options : FinetuneOptions
-        How.
-    patch : tuple of int
-        Largest patch along the spatial axes; cut to the images, up to what the network needs.
-    started : float
-        `time.monotonic` at the start.
-    stop : callable
-        Asked after each step; True ends the training and keeps the best model.
-    """
-
-    info: ModelInfo
-    base: SegmentationModel | None
-    training: Sequence[TrainingImage]
-    validation: Sequence[TrainingImage]
-    labelled_voxels: Mapping[int, int]
-    options: FinetuneOptions
-    patch: tuple[int, ...]
-    started: float
-    stop: Callable[[], bool]
 
 
 def train(job: Job) -> Iterator[Event]:
@@ -129,27 +49,25 @@ class _Trainer:
     def __init__(self, job: Job, device: torch.device) -> None:
         import torch
 
-        from .adapt import WeightAverage, adapt
+        from .adapt import WeightAverage
         from .losses import make_loss
+        from .start import make_start
 
         self.job, self.device = job, device
-        model = SegmentationModel.create(job.info)
-        if job.base is not None:
-            model = adapt(job.base, job.info)
+        start = make_start(job)
         planes = torch.channels_last if job.info.ndim == 2 else torch.channels_last_3d
         self.layout = torch.contiguous_format if device.type == "mps" else planes
-        self.network = model.network.to(device).to(memory_format=self.layout).train()
+        self.network = start.network.to(device).to(memory_format=self.layout)
+        self.undrawn = start.undrawn.to(device)
+        self.patch = start.patch
         self.average = WeightAverage(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
         )
         self.precision = training_precision(device)
         self.loss = make_loss(job.options.loss, weights=_class_weights(job), device=device)
-        sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
-        self.smooth = SMOOTHNESS if sparse else 0.0
         self.rng = np.random.default_rng(job.options.seed)
         self.batch = job.options.batch or BATCH[job.info.ndim]
-        self.patch = _fit_patch(job, model.network.divisor)  # type: ignore[arg-type]
         self.classes = sorted({c for item in job.training for c in item.drawn})
         self.best: tuple[float, SegmentationModel] | None = None
 
@@ -195,8 +113,11 @@ class _Trainer:
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x, target = self._batch()
-        loss = total_loss(self.network, x, target, self.loss, self.precision, self.smooth)
+        x, unchanged, target = self._batch()
+        undrawn = partial(
+            self.undrawn, x=x, unchanged=unchanged, target=target, precision=self.precision
+        )
+        loss = total_loss(self.network, x, target, self.loss, self.precision, undrawn)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -210,20 +131,25 @@ class _Trainer:
             )
         return value
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
+    def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return patches, the same before their intensities were changed, and targets."""
         import torch
 
         from .augment import Augmentation, change_intensity, draw_centre, sample_patch
 
         augmentation = Augmentation()
-        images, targets = [], []
+        changed, unchanged, targets = [], [], []
         for _ in range(self.batch):
             item, centre = draw_centre(self.job.training, self.classes, self.rng)
             image, target = sample_patch(item, centre, self.patch, augmentation, self.rng)
-            images.append(change_intensity(image, augmentation, self.rng))
+            changed.append(change_intensity(image, augmentation, self.rng))
+            unchanged.append(image)
             targets.append(target)
-        x = torch.stack(images).to(self.device).contiguous(memory_format=self.layout)
-        return x, torch.stack(targets).to(self.device)
+        x, before = (
+            torch.stack(images).to(self.device).contiguous(memory_format=self.layout)
+            for images in (changed, unchanged)
+        )
+        return x, before, torch.stack(targets).to(self.device)
 
     def _step_down(self, error: Exception) -> Note:
         """Halve the batch if memory ran out; raise the error again if it is another one."""
@@ -287,14 +213,6 @@ def _class_weights(job: Job) -> Tensor | None:
         return None
     drawn = [[len(i.drawn.get(c, ())) for i in job.training] for c in range(job.info.num_outputs)]
     return frequency_weights([sum(counts) for counts in drawn])
-
-
-def _fit_patch(job: Job, divisor: Sequence[int]) -> tuple[int, ...]:
-    """Cut the patch to the largest training image, and round it up to what the network needs."""
-    largest = np.max([item.target.shape for item in job.training], axis=0)
-    return tuple(
-        round_up(min(p, int(n)), d) for p, n, d in zip(job.patch, largest, divisor, strict=True)
-    )
 
 
 def training_precision(device: torch.device) -> torch.dtype:

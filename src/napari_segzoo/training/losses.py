@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from ..errors import InputError
 from .boundary import distance_to_other_class
 from .data import IGNORE
-from .smoothness import smoothness
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -189,7 +188,7 @@ def total_loss(
     target: Tensor,
     loss: Loss,
     precision: torch.dtype,
-    smooth: float = 0.0,
+    unlabelled: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Loss of a network, its side outputs included.
 
@@ -200,15 +199,15 @@ def total_loss(
     ----------
     precision : torch.dtype
         Of the forward pass; the loss itself is computed in float32.
-    smooth : float
-        Weight of `smoothness` of the main output.
+    unlabelled : callable, optional
+        Returns a loss of the main logits that needs no labels, which is added.
     """
     with torch.autocast(x.device.type, precision, enabled=precision != torch.float32):
         weights: Sequence[float] = getattr(network, "output_weights", (1.0,))
         outputs = network.outputs(x) if len(weights) > 1 else [network(x)]  # type: ignore[operator]
     parts = [w * loss(y.float(), target) for w, y in zip(weights, outputs, strict=True)]
-    if smooth:
-        parts.append(smooth * smoothness(outputs[0].float(), x.float()))
+    if unlabelled is not None:
+        parts.append(unlabelled(outputs[0].float()))
     return torch.stack(parts).sum()
 
 

@@ -1,0 +1,211 @@
+"""A new last layer for a trained network, fitted to the drawn voxels before training begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .augment import Augmentation, draw_centre, sample_patch
+from .data import IGNORE, TrainingImage
+
+PATCHES = 24
+VOXELS = 600
+"""Most voxels of each class, and of those not drawn, that are taken from one patch."""
+KNOWN = 0.85
+"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
+RIDGE = {True: 1e-4, False: 3e-2}
+"""Weight of the squared coefficients, with and without voxels labelled by the old outputs."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Voxels taken from training patches.
+
+    Parameters
+    ----------
+    features : Tensor of float32, (N, F)
+        What the last layer sees.
+    target : Tensor of int64, (N,)
+        Class, or `IGNORE`.
+    """
+
+    features: Tensor
+    target: Tensor
+
+
+def fit_head(
+    network: nn.Module,
+    old: nn.Module,
+    training: Sequence[TrainingImage],
+    patch: Sequence[int],
+    count: int,
+    seed: int,
+    same_classes: bool,
+) -> Tensor | None:
+    """Fit the last layer of `network` by logistic regression on drawn voxels.
+
+    Where the outputs of the old network tell the drawn classes apart, also voxels that are
+    not drawn count, labelled by these outputs, so that what it knows is kept.
+
+    Parameters
+    ----------
+    network : Module
+        The network to be, all but its last layer with the weights of `old`; on the CPU.
+        Changed in place.
+    old : Module
+        The trained network.
+    training : sequence of TrainingImage
+        Where voxels come from.
+    patch : sequence of int
+        Size of the patches they are taken from.
+    count : int
+        Classes of `network`.
+    seed : int
+        Of the choice of voxels.
+    same_classes : bool
+        Whether both networks are for the same classes; then the last layer stays.
+
+    Returns
+    -------
+    Tensor of int64, (C,), or None
+        The drawn class that each of the old outputs stands for, if they were trusted.
+        Networks whose logits are not those of one 1x1 convolution at full resolution are
+        left as they are.
+    """
+    rng = np.random.default_rng(seed)
+    name = _find_head(network, training[0], patch, rng)
+    if name is None:
+        return None
+    head, old_head = network.get_submodule(name), old.get_submodule(name)
+    assert isinstance(head, nn.Conv2d | nn.Conv3d) and isinstance(old_head, nn.Conv2d | nn.Conv3d)
+    sample = _take_sample(network, head, training, patch, rng)
+    before = _linear(old_head, sample.features)
+    drawn = sample.target != IGNORE
+    shares = _shares(before[drawn].argmax(1), sample.target[drawn], count, before.shape[1])
+    stands_for = shares.argmax(0)
+    recall = [float(shares[k][stands_for == k].sum()) for k in range(count)]
+    trusted = min(recall) > KNOWN
+    if not same_classes:
+        _fit(head, before, sample, stands_for if trusted else None, count)
+    return stands_for if trusted else None
+
+
+def _fit(
+    head: nn.Conv2d | nn.Conv3d,
+    before: Tensor,
+    sample: Sample,
+    stands_for: Tensor | None,
+    count: int,
+) -> None:
+    """Fit to the drawn voxels and, where old outputs stand for classes, to those as well."""
+    drawn = sample.target != IGNORE
+    labels = F.one_hot(sample.target.clamp_min(0), count).float()
+    weight = torch.zeros(len(labels))
+    sizes = torch.bincount(sample.target[drawn], minlength=count).clamp_min(1)
+    weight[drawn] = (1 / (count * sizes))[sample.target[drawn]]
+    if stands_for is not None:
+        merged = torch.softmax(before, 1) @ F.one_hot(stands_for, count).float()
+        labels = torch.where(drawn[:, None], labels, merged)
+        weight[~drawn] = 1 / max(1, int((~drawn).sum()))
+    used = weight > 0
+    matrix, bias = _regress(
+        sample.features[used], labels[used], weight[used], RIDGE[stands_for is not None]
+    )
+    with torch.no_grad():
+        head.weight.copy_(matrix.view_as(head.weight))
+        assert head.bias is not None
+        head.bias.copy_(bias)
+
+
+def _find_head(
+    network: nn.Module, item: TrainingImage, patch: Sequence[int], rng: np.random.Generator
+) -> str | None:
+    """Name of the 1x1 convolution whose result the network returns, if there is one."""
+    results: dict[str, Tensor] = {}
+    hooks = [
+        module.register_forward_hook(lambda m, i, o, name=name: results.__setitem__(name, o))
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Conv3d)
+        and set(module.kernel_size) == {1}
+        and module.bias is not None
+    ]
+    image, _ = sample_patch(item, np.zeros(len(patch)), patch, Augmentation(), rng)
+    with torch.inference_mode():
+        logits = network.eval()(image[None])
+    for hook in hooks:
+        hook.remove()
+    return next((n for n, o in results.items() if o is logits), None)
+
+
+def _take_sample(
+    network: nn.Module,
+    head: nn.Module,
+    training: Sequence[TrainingImage],
+    patch: Sequence[int],
+    rng: np.random.Generator,
+) -> Sample:
+    seen: list[Tensor] = []
+    hook = head.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
+    classes = sorted({c for item in training for c in item.drawn})
+    features, targets = [], []
+    with torch.inference_mode():
+        for _ in range(PATCHES):
+            item, centre = draw_centre(training, classes, rng)
+            image, target = sample_patch(item, centre, patch, Augmentation(), rng)
+            network(image[None])
+            flat = target.flatten()
+            chosen = torch.cat([_some(flat == c, rng) for c in (IGNORE, *classes)])
+            features.append(seen.pop()[0].flatten(1)[:, chosen].T.float())
+            targets.append(flat[chosen])
+    hook.remove()
+    return Sample(torch.cat(features).clone(), torch.cat(targets))
+
+
+def _some(mask: Tensor, rng: np.random.Generator) -> Tensor:
+    """Indices of at most `VOXELS` true values, chosen at random."""
+    found = torch.nonzero(mask).flatten()
+    return found[torch.from_numpy(rng.permutation(len(found))[:VOXELS])]
+
+
+def _shares(winner: Tensor, target: Tensor, count: int, outputs: int) -> Tensor:
+    """Share (K, C) of each class's voxels that each output wins."""
+    table = torch.bincount(target * outputs + winner, minlength=count * outputs).float()
+    table = table.view(count, outputs)
+    return table / table.sum(1, keepdim=True).clamp_min(1)
+
+
+def _linear(head: nn.Conv2d | nn.Conv3d, features: Tensor) -> Tensor:
+    with torch.no_grad():
+        return F.linear(features, head.weight.flatten(1), head.bias)
+
+
+def _regress(
+    features: Tensor, labels: Tensor, weight: Tensor, ridge: float
+) -> tuple[Tensor, Tensor]:
+    """Multinomial logistic regression on soft labels: coefficients (K, F) and intercepts (K,).
+
+    Features are standardised meanwhile, so that `ridge` bears on all alike.
+    """
+    weight = weight / weight.sum()
+    mean = weight @ features
+    spread = (weight @ (features - mean) ** 2).sqrt() + 1e-3
+    x = (features - mean) / spread
+    matrix = torch.zeros(labels.shape[1], x.shape[1], requires_grad=True)
+    bias = torch.zeros(labels.shape[1], requires_grad=True)
+    search = torch.optim.LBFGS([matrix, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        entropy = -(labels * F.log_softmax(F.linear(x, matrix, bias), 1)).sum(1)
+        value = weight @ entropy + ridge * (matrix**2).sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    search.step(loss)  # type: ignore[no-untyped-call]
+    found = matrix.detach() / spread
+    return found, bias.detach() - found @ mean

@@ -1,0 +1,88 @@
+"""What a fine-tuning is to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..model import ModelInfo, SegmentationModel
+from .data import Labelling, TrainingImage
+
+BATCH = {2: 4, 3: 2}
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How to train; see `finetune` for the first six.
+
+    Parameters
+    ----------
+    batch : int or None
+        Patches per step; None is `BATCH`.
+    learning_rate : float
+        Highest rate of AdamW; it rises linearly over the first 5% and then falls with
+        the power 0.9 of what is left.
+    loss : str
+        A name of `losses.LOSSES`.
+    """
+
+    task: str = "semantic"
+    unlabeled: str = "ignore"
+    budget: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    batch: int | None = None
+    learning_rate: float = 3e-3
+    loss: str = "dice_cross_entropy"
+
+    def __post_init__(self) -> None:
+        Labelling(self.task, self.unlabeled)
+        if self.budget is not None and self.steps is not None:
+            raise InputError("Give either a budget of seconds or a number of steps, not both.")
+        for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):
+            if value is not None and value <= 0:
+                raise InputError(f"{name} must be above 0, not {value}.")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the training that is done, in [0, 1]."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.budget is not None
+        return min(1.0, seconds / self.budget)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that the training loop needs.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        The model to be.
+    base : SegmentationModel or None
+        Where its first weights come from.
+    training, validation : list of TrainingImage
+        Where patches come from, and what scores are measured on.
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value.
+    options : FinetuneOptions
+        How.
+    patch : tuple of int
+        Largest patch along the spatial axes; cut to the images, up to what the network needs.
+    started : float
+        `time.monotonic` at the start.
+    stop : callable
+        Asked after each step; True ends the training and keeps the best model.
+    """
+
+    info: ModelInfo
+    base: SegmentationModel | None
+    training: Sequence[TrainingImage]
+    validation: Sequence[TrainingImage]
+    labelled_voxels: Mapping[int, int]
+    options: FinetuneOptions
+    patch: tuple[int, ...]
+    started: float
+    stop: Callable[[], bool]

@@ -1,0 +1,104 @@
+"""Where a fine-tuning starts: the network, and what it shall keep."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..inference.tiling import round_up
+from ..model import ModelInfo, SegmentationModel
+from .adapt import adapt
+from .head import fit_head
+from .job import Job
+from .undrawn import UndrawnLoss
+
+SMOOTHNESS, SMOOTHNESS_FROM_BASE = 2.0, 0.5
+"""Weight of the smoothness of what is not drawn, from scratch and from a base."""
+KEEP_KNOWN, KEEP_FITTED = 10.0, 0.3
+"""Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
+and if only its last layer was fitted to them."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network in training mode, the size of its patches, and its loss without labels."""
+
+    network: nn.Module
+    patch: tuple[int, ...]
+    undrawn: UndrawnLoss
+
+
+class Merged(nn.Module):
+    """A network whose outputs are added up into fewer classes.
+
+    Parameters
+    ----------
+    network : Module
+        Maps (N, C, [Z,] Y, X) to logits (N, C', [Z,] Y, X).
+    stands_for : Tensor of int64, (C',)
+        The class that each output counts for.
+    count : int
+        Number of classes.
+    """
+
+    def __init__(self, network: nn.Module, stands_for: Tensor, count: int) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("outputs", F.one_hot(stands_for, count).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logarithms of the probabilities, (N, K, [Z,] Y, X)."""
+        probabilities = torch.softmax(self.network(x).float(), dim=1)
+        merged: Tensor = torch.einsum("nc...,ck->nk...", probabilities, self.outputs)
+        return merged.clamp_min(1e-6).log()
+
+
+def make_start(job: Job) -> Start:
+    """Build the network of a job, with a last layer that fits the drawn classes.
+
+    From a base model and few strokes, normalisation layers keep their statistics, which
+    a few patches would only make worse, and the network stays near what it was where
+    nothing is drawn.
+    """
+    sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
+    if job.base is None:
+        network = SegmentationModel.create(job.info).network
+        undrawn = UndrawnLoss(smooth=SMOOTHNESS if sparse else 0.0)
+        return Start(network.train(), _fit_patch(job, network.divisor), undrawn)  # type: ignore[arg-type]
+    network = adapt(job.base, job.info).network
+    old = adapt(job.base, _with_old_classes(job)).network.eval()
+    patch = _fit_patch(job, network.divisor)  # type: ignore[arg-type]
+    count = job.info.num_outputs
+    base, info = job.base.info, job.info
+    same = (base.classes, base.task) == (info.classes, info.task)
+    stands_for = fit_head(network, old, job.training, patch, count, job.options.seed, same)
+    undrawn = UndrawnLoss()
+    if sparse and stands_for is not None:
+        undrawn = UndrawnLoss(SMOOTHNESS_FROM_BASE, KEEP_KNOWN, Merged(old, stands_for, count))
+    elif sparse:
+        undrawn = UndrawnLoss(SMOOTHNESS_FROM_BASE, KEEP_FITTED, copy.deepcopy(network).eval())
+    network.train()
+    if sparse:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    return Start(network, patch, undrawn)
+
+
+def _with_old_classes(job: Job) -> ModelInfo:
+    assert job.base is not None
+    return replace(job.info, classes=job.base.info.classes, task=job.base.info.task)
+
+
+def _fit_patch(job: Job, divisor: Sequence[int]) -> tuple[int, ...]:
+    """Cut the patch to the largest training image, and round it up to what the network needs."""
+    largest = np.max([item.target.shape for item in job.training], axis=0)
+    return tuple(
+        round_up(min(p, int(n)), d) for p, n, d in zip(job.patch, largest, divisor, strict=True)
+    )
