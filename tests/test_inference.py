@@ -7,8 +7,8 @@ from tiny import Watched, noise, tiny_model
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.inference import Note, PredictOptions, TileDone, prepare
-from napari_segzoo.inference.rolling import cut_columns
 from napari_segzoo.inference.tiling import Tiling
+from napari_segzoo.inference.walk import cut_columns
 from napari_segzoo.preprocess import Normalization
 
 SHAPES = {2: (131, 97), 3: (21, 47, 66)}
@@ -181,9 +181,9 @@ def test_a_run_goes_on_where_it_was_stopped(start, column_voxels):
 @pytest.fixture
 def little_memory(monkeypatch):
     """Make the network run out of memory on tiles above a number of pixels."""
-    from napari_segzoo.inference import forward
+    from napari_segzoo.inference import loading
 
-    make = forward.make_forward
+    make = loading.make_forward
 
     def limited(limit):
         def make_limited(*args, **kwargs):
@@ -196,7 +196,7 @@ def little_memory(monkeypatch):
 
             return check
 
-        monkeypatch.setattr(forward, "make_forward", make_limited)
+        monkeypatch.setattr(loading, "make_forward", make_limited)
 
     return limited
 
@@ -221,12 +221,12 @@ def test_no_memory_at_all_is_one_sentence(little_memory):
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(monkeypatch):
-    from napari_segzoo.inference import forward
+    from napari_segzoo.inference import loading
 
     def broken(*args, **kwargs):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(forward, "make_forward", broken)
+    monkeypatch.setattr(loading, "make_forward", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         segzoo.predict(tiny_model(), noise((64, 64)))
 

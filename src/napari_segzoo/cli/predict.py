@@ -27,11 +27,18 @@ def predict(
     blend: Annotated[str, typer.Option(help="gaussian or exact.")] = "gaussian",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
-    engine: Annotated[str, typer.Option(help="auto or torch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",
     tta: Annotated[bool, typer.Option("--tta", help="Average over mirrored tiles.")] = False,
     crf: Annotated[
         bool, typer.Option("--crf", help="Draw borders to the image's edges by a dense CRF.")
     ] = False,
+    skip_below: Annotated[
+        float | None,
+        typer.Option(help="Leave out tiles whose intensities all lie below; they are 0."),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image that is 0 where nothing is to be segmented.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
@@ -41,6 +48,7 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Segment an image, or all images of a folder, of any size."""
+    from ..errors import InputError
     from ..inference import PredictOptions
     from ..inference.files import prepare_file
     from ..inference.folder import pair_files
@@ -50,14 +58,25 @@ def predict(
     sizes: Any = tile if tile == "auto" else [int(n) for n in parse_numbers(tile, "--tile")]
     if sizes != "auto" and len(sizes) == 1:
         (sizes,) = sizes
-    options = PredictOptions(kind, sizes, overlap, blend, device, precision, engine, tta, crf)
+    options = PredictOptions(
+        kind, sizes, overlap, blend, device, precision, engine, tta, crf, skip_below
+    )
+    if mask is not None and input.is_dir() and not is_zarr(input):
+        raise InputError(f"--mask holds for one image, but {input} is a folder of images.")
+    inside = None if mask is None else open_image(mask, labels=True).data
     loaded = load_model(model)
     pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
     records = []
     for source, target in pairs:
         image = open_image(source, axes=axes or None)
         run = prepare_file(
-            loaded, image, target, options=options, overwrite=overwrite, resume=resume
+            loaded,
+            image,
+            target,
+            options=options,
+            overwrite=overwrite,
+            resume=resume,
+            mask=inside,
         )
         say(f"{source}: {run.prediction.plan.summary()}")
         records.append(_run(run))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import InputError, RunError
 from ..postprocess import Objects
 from .events import BlockSeparated, Event, TileDone
@@ -112,8 +114,10 @@ class FileRun:
         record = {
             "run": self.identity,
             "tile": plan.tiling.tile,
+            "overlap": plan.tiling.overlap,
             "device": plan.device,
             "precision": plan.precision,
+            "engine": plan.engine,
             "column_voxels": plan.column_voxels,
             "done": done,
         }
@@ -131,12 +135,13 @@ def prepare_file(
     options: PredictOptions = DEFAULTS,
     overwrite: bool = False,
     resume: bool = False,
+    mask: Any = None,
 ) -> FileRun:
     """Plan a run that writes a file.
 
     Parameters
     ----------
-    model, image, axes, options
+    model, image, axes, options, mask
         As in `prepare`.
     path : str or path
         The file; its ending picks the format.
@@ -160,10 +165,10 @@ def prepare_file(
     if record:
         options = replace(options, tile=record["tile"], device=record["device"])
         options = replace(options, precision=record["precision"])
-    run = prepare(model, image, axes=axes, options=options, result=())
+    run = prepare(model, image, axes=axes, options=options, result=(), mask=mask)
     identity = fingerprint(run)
     if record:
-        run.plan = replace(run.plan, column_voxels=record["column_voxels"])
+        run.plan = _as_before(run.plan, record)
         if record["run"] != identity:
             raise InputError(
                 f"{path} was begun with another model, image or option; run without resume to "
@@ -193,9 +198,11 @@ def fingerprint(run: Prediction) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     o = run.options
-    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf)
+    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region)
     asked = (run.plan.layout, str(run.image.dtype), *how)
     digest.update(repr((asked, run.model.info.normalization)).encode())
+    for plane in () if run.mask is None else run.mask:
+        digest.update(np.asarray(plane != 0).tobytes())
     return digest.hexdigest()
 
 
@@ -205,6 +212,17 @@ def _read_progress(store: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record
+
+
+def _as_before(plan: Plan, record: dict[str, Any]) -> Plan:
+    """Return the plan that an interrupted run had."""
+    overlap = tuple(record["overlap"])
+    return replace(
+        plan,
+        tiling=replace(plan.tiling, tile=tuple(record["tile"]), overlap=overlap),
+        engine=record["engine"],
+        column_voxels=record["column_voxels"],
+    )
 
 
 def _open_store(run: Prediction, store: Path, *, keep: bool) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from ..axes import Layout
 from ..errors import InputError
-from .device import find_device, find_precision, free_memory
+from .choice import ENGINES, LONG_RUN, choose_engine, choose_precision, half_precision
+from .device import find_device, free_memory
+from .fit import Fit
 from .refine import block_bytes
 from .tiling import BLENDS, Tiling, round_up
 
@@ -16,12 +19,13 @@ if TYPE_CHECKING:
     import torch
 
     from ..model import SegmentationModel
+    from ..zoo import Cost
 
 OUTPUTS = ("labels", "instances", "probabilities")
-ENGINES = ("auto", "torch")
-GAUSSIAN_OVERLAP = 0.25
-LARGEST_TILE = {2: 512, 3: 128}
+TILE_VOXELS = {2: 512**2, 3: 128**3}
 """Larger tiles save little and fall out of the processor's cache."""
+TRIAL_TILES = 8
+"""Runs of fewer tiles are over before a trial of bfloat16 has paid."""
 MEMORY_SHARE = 0.5
 """Part of the free memory that a run plans with."""
 
@@ -39,6 +43,8 @@ class PredictOptions:
     engine: str = "auto"
     tta: bool = False
     crf: bool = False
+    skip_below: float | None = None
+    region: str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -71,6 +77,8 @@ class Plan:
         Tiles and blend.
     device, precision, engine : str
         Where and how the network runs.
+    on_trial : bool
+        Whether bfloat16 takes the place of float32 if it gives a sample tile the same labels.
     batch : int
         Tiles per forward pass.
     column_voxels : int
@@ -92,6 +100,7 @@ class Plan:
     device: str
     precision: str
     engine: str
+    on_trial: bool
     batch: int
     column_voxels: int
     tile_bytes: int
@@ -112,9 +121,11 @@ class Plan:
         """Return the plan in one line."""
         tile = "×".join(str(n) for n in self.tiling.window_shape)
         overlap = "×".join(str(n) for n in self.tiling.overlap)
+        precision = f"{self.precision}, or bfloat16 where the labels agree"
         return (
-            f"{self.device} {self.precision}; {self.tiles} tile(s) of {tile} "
-            f"{self.layout.model_axes}, overlap {overlap}, {self.tiling.blend} blend; "
+            f"{self.device}, {self.engine}, {precision if self.on_trial else self.precision}; "
+            f"{self.tiles} tile(s) of {tile} {self.layout.model_axes}, overlap {overlap}, "
+            f"{self.tiling.blend} blend; "
             f"{'refined by a CRF; ' if self.crf else ''}up to {self.memory / 2**20:.0f} MiB; "
             f"axes {self.layout.axes} → {self.output} at the scale of the image"
         )
@@ -129,46 +140,49 @@ def make_plan(model: SegmentationModel, layout: Layout, options: PredictOptions)
         If an option is impossible, the device is missing, the exact blend is asked for a
         network that sees the whole image, or no tile fits into memory.
     """
-    device = find_device(options.device)
-    precision = find_precision(options.precision, device)
-    divisor: tuple[int, ...] = model.network.divisor  # type: ignore[assignment]
-    halo = _exact_halo(model) if options.blend == "exact" else (0,) * layout.ndim
+    device = find_device("cpu" if options.engine == "openvino" else options.device)
+    if options.engine == "openvino" and options.device not in ("auto", "cpu"):
+        raise InputError(
+            f"The engine openvino runs on the device cpu, not on {options.device}; choose the "
+            "engine torch."
+        )
+    fit = _fit(model, layout, options)
     budget = int(free_memory(device) * MEMORY_SHARE)
-    tile = _first_tile(options.tile, layout, divisor, halo)
-    bytes_needed = _activation_bytes(model, tile, precision)
-    while options.tile == "auto" and bytes_needed > budget * 0.7:
-        smaller = halve_tile(tile, divisor, halo)
-        if smaller is None:
-            raise InputError(
-                f"The smallest tile {tile} of this model needs {bytes_needed / 2**30:.1f} GiB and "
-                f"{budget / 2**30:.1f} GiB are free on {device}; close other programs or use a "
-                "smaller model."
-            )
-        tile = smaller
-        bytes_needed = _activation_bytes(model, tile, precision)
-    return _finish(model, layout, options, device, precision, tile, halo, bytes_needed, budget)
+    if isinstance(options.tile, str):
+        tile, cost = _own_tile(model, fit, device, int(budget * 0.7))
+    else:
+        tile = _tile_asked_for(options.tile, fit)
+        cost = _cost(model, tile)
+    return _finish(model, layout, options, device, fit, tile, cost, budget)
 
 
 def shrink_plan(model: SegmentationModel, plan: Plan, options: PredictOptions) -> Plan | None:
-    """Return a plan that needs less memory: smaller batch, then tile, then the CPU; or None."""
+    """Return a plan that needs less memory; None if there is none.
+
+    The first of these that is possible: a smaller batch, a smaller tile, half the precision
+    (where the precision was left open), the CPU.
+    """
     if plan.batch > 1:
-        return replace(plan, batch=max(1, plan.batch // 2))
-    divisor = plan.tiling.divisor
-    halo = _exact_halo(model) if plan.tiling.blend == "exact" else (0,) * len(divisor)
-    smaller = halve_tile(plan.tiling.window_shape, divisor, halo)
-    if smaller is not None and max(smaller) >= max(32, *divisor):
-        return make_plan(model, plan.layout, replace(options, tile=smaller, device=plan.device))
+        return replace(plan, batch=plan.batch // 2, tile_bytes=plan.tile_bytes // 2)
+    fit = _fit(model, plan.layout, options)
+    same = replace(options, device=plan.device, precision=plan.precision)
+    smaller = halve_tile(plan.tiling.window_shape, plan.tiling.divisor, fit.halo)
+    if smaller is not None and max(smaller) >= max(32, *plan.tiling.divisor):
+        return make_plan(model, plan.layout, replace(same, tile=smaller))
+    half = half_precision(plan.device)
+    if options.precision == "auto" and plan.precision == "float32" and half is not None:
+        return make_plan(model, plan.layout, replace(same, tile=plan.tiling.tile, precision=half))
     if plan.device != "cpu":
-        return make_plan(model, plan.layout, replace(options, device="cpu", precision="auto"))
+        return make_plan(model, plan.layout, replace(options, device="cpu"))
     return None
 
 
 def halve_tile(
-    tile: Sequence[int], divisor: Sequence[int], halo: Sequence[int]
+    tile: Sequence[int], divisor: Sequence[int], halo: Sequence[int] | None
 ) -> tuple[int, ...] | None:
     """Halve the longest side that can be halved; None if none can."""
     halves = [round_up(t / 2, d) for t, d in zip(tile, divisor, strict=True)]
-    least = [2 * h + d for h, d in zip(halo, divisor, strict=True)]
+    least = [2 * h + d for h, d in zip(halo or (0,) * len(tile), divisor, strict=True)]
     possible = [a for a in range(len(tile)) if least[a] <= halves[a] < tile[a]]
     if not possible:
         return None
@@ -176,7 +190,13 @@ def halve_tile(
     return tuple(halves[a] if a == longest else t for a, t in enumerate(tile))
 
 
-def _exact_halo(model: SegmentationModel) -> tuple[int, ...]:
+def _fit(model: SegmentationModel, layout: Layout, options: PredictOptions) -> Fit:
+    divisor: tuple[int, ...] = model.network.divisor  # type: ignore[assignment]
+    halo = _exact_halo(model, divisor) if options.blend == "exact" else None
+    return Fit(layout.spatial_shape, divisor, halo, options.overlap)
+
+
+def _exact_halo(model: SegmentationModel, divisor: Sequence[int]) -> tuple[int, ...]:
     from ..zoo.receptive_field import reach
 
     reaches = reach(model.network, model.info.in_channels)
@@ -185,42 +205,50 @@ def _exact_halo(model: SegmentationModel) -> tuple[int, ...]:
             f"{model.info.architecture} looks at the whole image at once, so tiles cannot be "
             "exact; choose the gaussian blend."
         )
-    return tuple(
-        round_up(max(r), d)
-        for r, d in zip(reaches, model.network.divisor, strict=True)  # type: ignore[arg-type]
-    )
+    return tuple(round_up(max(r), d) for r, d in zip(reaches, divisor, strict=True))
 
 
-def _first_tile(
-    asked: int | Sequence[int] | str, layout: Layout, divisor: Sequence[int], halo: Sequence[int]
-) -> tuple[int, ...]:
-    ndim = layout.ndim
-    padded = [round_up(n, d) for n, d in zip(layout.spatial_shape, divisor, strict=True)]
-    if isinstance(asked, str):
-        wanted = [max(LARGEST_TILE[ndim], 4 * h) for h in halo]
-        wanted = [p if p <= 1.25 * w else w for p, w in zip(padded, wanted, strict=True)]
-    else:
-        numbers = [asked] * ndim if isinstance(asked, int) else [int(n) for n in asked]
-        if len(numbers) != ndim or min(numbers) < 1:
+def _own_tile(
+    model: SegmentationModel, fit: Fit, device: torch.device, most_bytes: int
+) -> tuple[tuple[int, ...], Cost]:
+    """Choose the tile whose activations, in float32, take at most so many bytes."""
+    voxels = TILE_VOXELS[len(fit.shape)]
+    if fit.halo is not None:
+        voxels = max(voxels, prod(min(4 * h, p) for h, p in zip(fit.halo, fit.padded, strict=True)))
+    tile = fit.tile(voxels)
+    while (cost := _cost(model, tile)).activation_bytes > most_bytes:
+        smaller = fit.tile(int(prod(tile) * min(0.9, most_bytes / cost.activation_bytes)))
+        if smaller == tile:
             raise InputError(
-                f"tile must be one number or {ndim} numbers of at least 1, not {asked!r}."
+                f"The smallest tile {tile} of this model needs "
+                f"{cost.activation_bytes / 2**30:.1f} GiB and {most_bytes / 2**30:.1f} GiB are "
+                f"free on {device}; close other programs or use a smaller model."
             )
-        wanted = numbers
-    tile = tuple(min(round_up(w, d), p) for w, d, p in zip(wanted, divisor, padded, strict=True))
-    for t, h, p, d in zip(tile, halo, padded, divisor, strict=True):
-        if t < p and t < 2 * h + d:
+        tile = smaller
+    return tile, cost
+
+
+def _tile_asked_for(asked: int | Sequence[int], fit: Fit) -> tuple[int, ...]:
+    ndim = len(fit.shape)
+    numbers = [asked] * ndim if isinstance(asked, int) else [int(n) for n in asked]
+    if len(numbers) != ndim or min(numbers) < 1:
+        raise InputError(f"tile must be one number or {ndim} numbers of at least 1, not {asked!r}.")
+    tile = tuple(
+        min(round_up(n, d), p) for n, d, p in zip(numbers, fit.divisor, fit.padded, strict=True)
+    )
+    for side, least, padded in zip(tile, fit.least, fit.padded, strict=True):
+        if fit.halo is not None and side < padded and side < least:
             raise InputError(
-                f"The exact blend of this model needs tiles of at least {2 * h + d} voxels a side, "
-                f"not {t}; choose a larger tile or the gaussian blend."
+                f"The exact blend of this model needs tiles of at least {least} voxels a side, "
+                f"not {side}; choose a larger tile or the gaussian blend."
             )
     return tile
 
 
-def _activation_bytes(model: SegmentationModel, tile: Sequence[int], precision: torch.dtype) -> int:
+def _cost(model: SegmentationModel, tile: Sequence[int]) -> Cost:
     from ..zoo.cost import cost
 
-    bytes_float32 = cost(model.network, model.info.in_channels, tuple(tile)).activation_bytes
-    return bytes_float32 * precision.itemsize // 4
+    return cost(model.network, model.info.in_channels, tuple(tile))
 
 
 def _finish(
@@ -228,41 +256,40 @@ def _finish(
     layout: Layout,
     options: PredictOptions,
     device: torch.device,
-    precision: torch.dtype,
+    fit: Fit,
     tile: tuple[int, ...],
-    halo: Sequence[int],
-    tile_bytes: int,
+    cost: Cost,
     budget: int,
 ) -> Plan:
-    divisor: tuple[int, ...] = model.network.divisor  # type: ignore[assignment]
-    if options.blend == "exact":
-        overlap = [2 * h for h in halo]
-    else:
-        share = GAUSSIAN_OVERLAP if options.overlap is None else options.overlap
-        overlap = [min(round_up(t * share, d), t - d) for t, d in zip(tile, divisor, strict=True)]
-    padded = [round_up(n, d) for n, d in zip(layout.spatial_shape, divisor, strict=True)]
-    overlap = [0 if t >= p else o for o, t, p in zip(overlap, tile, padded, strict=True)]
+    overlap = fit.overlap(tile, limited=isinstance(options.tile, str))
+    tiling = Tiling(layout.spatial_shape, tile, overlap, fit.divisor, options.blend)
+    tiles = prod(layout.leading_shape) * len(tiling)
+    work = tiles * cost.multiply_adds * (2**layout.ndim if options.tta else 1)
+    engine = choose_engine(options.engine, device, work)
+    approximate = options.output != "probabilities" and options.blend != "exact" and not options.crf
+    precision, on_trial = choose_precision(
+        options.precision,
+        device,
+        approximate=approximate,
+        worth=tiles >= TRIAL_TILES and work >= LONG_RUN,
+    )
+    tile_bytes = cost.activation_bytes * precision.itemsize // 4
     batch = 1
     if device.type == "cuda":
         batch = max(1, min(16, int(budget * 0.7) // max(tile_bytes, 1)))
     scores_bytes = 4 * model.info.num_outputs
     column_voxels = max(int(budget * 0.2), 64 << 20) // scores_bytes
-    voxels = tile[0]
-    for n in layout.spatial_shape[1:]:
-        voxels *= n
-    tile_voxels = 1
-    for n in tile:
-        tile_voxels *= n
-    held = min(voxels, max(column_voxels, tile_voxels)) * scores_bytes
-    memory = tile_bytes * batch + held
+    held = min(tile[0] * prod(layout.spatial_shape[1:]), max(column_voxels, prod(tile)))
+    memory = tile_bytes * batch + held * scores_bytes
     if options.crf:
         memory = max(memory, block_bytes(model, layout))
     return Plan(
         layout=layout,
-        tiling=Tiling(layout.spatial_shape, tile, tuple(overlap), divisor, options.blend),
+        tiling=tiling,
         device=str(device),
         precision=str(precision).removeprefix("torch."),
-        engine="torch",
+        engine=engine,
+        on_trial=on_trial,
         batch=batch,
         column_voxels=column_voxels,
         tile_bytes=tile_bytes * batch,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain, islice, pairwise, repeat
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
+from .ahead import ahead
 from .device import is_out_of_memory
 from .events import Event, Note, TileDone
 from .objects import separate
 from .plan import Plan, PredictOptions, shrink_plan
+from .reading import TileReader, stack, within
 from .refine import refine
+from .walk import Step, count_steps, cut_columns, walk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +28,7 @@ if TYPE_CHECKING:
     from ..model import SegmentationModel
     from ..postprocess import Objects
     from ..preprocess import Intensity
-    from .rolling import Column, RollingSum
-    from .tiling import Tile, Window
+    from .forward import Forward
 
 
 @dataclass
@@ -52,6 +55,12 @@ class Prediction:
     objects : Objects or None
         With the output "instances": separates the classes in `result` into another array. If
         none is given, they are separated in place.
+    mask : array-like or None
+        What lies outside, where it is 0, becomes background; see `check_mask`.
+    intensity : Intensity or None
+        How the image is normalised, where that has been measured already.
+    origin : tuple of int
+        Where `result` begins, along the spatial axes; () if it holds the whole image.
     """
 
     model: SegmentationModel
@@ -62,6 +71,9 @@ class Prediction:
     result: Any
     scores: Any = None
     objects: Objects | None = None
+    mask: Any = None
+    intensity: Intensity | None = None
+    origin: tuple[int, ...] = ()
 
     def run(self, *, start: int = 0) -> Iterator[Event]:
         """Compute; closing the generator stops after the tile in hand and keeps what is done.
@@ -98,49 +110,58 @@ class Prediction:
             yield from separate(self)
 
     def _run_plan(self, start: int) -> Iterator[TileDone | Note]:
-        import torch
+        from .kept_memory import kept_memory
+        from .loading import load_network
 
-        from .forward import make_forward
-        from .rolling import cut_columns
-
-        plan, layout = self.plan, self.plan.layout
-        device = torch.device(plan.device)
+        layout = self.plan.layout
         if self.options.crf and self.scores is None:
-            self.scores = np.zeros(*result_shape(self.model, probabilities_of(plan))[1:])
-        forward = make_forward(
-            self.model.network,
-            ndim=layout.ndim,
-            device=device,
-            precision=getattr(torch, plan.precision),
-            tta=plan.tta,
+            self.scores = np.zeros(*result_shape(self.model, probabilities_of(self.plan))[1:])
+        intensity = self.intensity or self.model.info.normalization.measure(
+            self.image, layout.channel_axis
         )
-        intensity = self.model.info.normalization.measure(self.image, layout.channel_axis)
-        columns = cut_columns(plan.tiling, plan.column_voxels)
-        rows = len(plan.tiling.windows()[0])
-        total = int(np.prod(layout.leading_shape, dtype=int)) * sum(map(len, columns)) * rows
-        done = 0
-        told = False
-        with ThreadPoolExecutor(1) as reader:
-            for leading in np.ndindex(*layout.leading_shape):
-                for column in columns:
-                    size = len(column) * rows
-                    if done + size <= start:
-                        done += size
-                        continue
-                    walk = _Walk(self, leading, column, intensity, reader, device)
-                    for region in walk.tiles(forward, skip=max(0, start - done)):
-                        done += 1
-                        if walk.unusual and not told:
-                            told = True
-                            yield Note(
-                                "The image holds NaN or infinite values; NaN is treated as the "
-                                "darkest intensity, infinite values as the darkest or brightest."
-                            )
-                        if done > start:
-                            yield TileDone(done, total, region)
+        reader = TileReader(self.image, layout, intensity, self.options.skip_below, self.mask)
+        with kept_memory() if self.plan.device == "cpu" else nullcontext():
+            forward = yield from load_network(self, reader)
+            total = yield from self._compute(forward, reader, start)
         if self.options.crf:
             yield Note("Refining with the fully connected CRF.")
             yield from (TileDone(total, total, region) for region in refine(self))
+
+    def _compute(
+        self, forward: Forward, reader: TileReader, start: int
+    ) -> Generator[TileDone | Note, None, int]:
+        """Read, compute and blend tiles, all three at the same time; return their number."""
+        import torch
+
+        from .blending import Blender, Computed
+
+        plan = self.plan
+        columns = cut_columns(plan.tiling, plan.column_voxels)
+        first, *_ = plan.tiling.windows()
+        leading_shape = plan.layout.leading_shape
+        total = count_steps(leading_shape, columns, len(first))
+        blender = Blender(self, total, torch.device(plan.device))
+
+        def read(steps: list[Step]) -> Computed:
+            return Computed(steps, [reader.read(s.leading, s.tile) for s in steps])
+
+        def compute(batch: Computed) -> Computed:
+            tiles = stack(batch.blocks)
+            return batch if tiles is None else replace(batch, scores=forward(tiles))
+
+        told = False
+        steps = _batched(walk(leading_shape, columns, first, start), plan.batch)
+        with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as blending:
+            computed = (compute(batch) for batch in ahead(reading, read, steps))
+            for events in ahead(blending, blender.add, computed):
+                if reader.unusual and not told:
+                    told = True
+                    yield Note(
+                        "The image holds NaN or infinite values; NaN is treated as the "
+                        "darkest intensity, infinite values as the darkest or brightest."
+                    )
+                yield from (event for event in events if event.done > start)
+        return total
 
     def write(
         self, leading: tuple[int, ...], box: tuple[slice, ...], scores: Tensor
@@ -149,91 +170,27 @@ class Prediction:
         from .forward import to_labels
 
         every = tuple(slice(n, n + 1) for n in leading)
+        origin = self.origin or (0,) * len(box)
+        place = tuple(slice(s.start - o, s.stop - o) for s, o in zip(box, origin, strict=True))
+        block: NDArray[Any]
         if self.plan.output == "probabilities":
-            region = (*every, slice(0, scores.shape[0]), *box)
-            block: NDArray[Any] = scores.cpu().numpy()
+            region = (*every, slice(0, scores.shape[0]), *place)
+            block = scores.cpu().numpy()
         else:
-            region = (*every, *box)
+            region = (*every, *place)
             objects = self.model.info.task == "instances"
             block = to_labels(scores, foreground_only=objects and self.plan.output == "labels")
+        if self.mask is not None:
+            block = np.where(within(self.mask, leading, box), block, self._background(block))
         self.result[region] = block[(None,) * len(every)]
         return region
 
-
-@dataclass
-class _Walk:
-    """One pass along the first axis, for one leading index and one column."""
-
-    prediction: Prediction
-    leading: tuple[int, ...]
-    column: Column
-    intensity: Intensity
-    reader: ThreadPoolExecutor
-    device: Any
-    unusual: bool = False
-
-    def tiles(self, forward: Any, skip: int) -> Iterator[tuple[slice, ...] | None]:
-        """Compute the tiles of the column and yield what each completes.
-
-        The first `skip` tiles are taken as written: None is yielded for them, and only
-        those that reach into later rows are computed.
-        """
-        from .rolling import RollingSum
-
-        plan = self.prediction.plan
-        first = plan.tiling.windows()[0]
-        sums = RollingSum(
-            self.prediction.model.info.num_outputs,
-            plan.tiling.window_shape[0],
-            self.column.span,
-            self.device,
-        )
-        per_row = len(self.column)
-        for row, window in enumerate(first):
-            sums.move_to(window.lo)
-            written = min(max(skip - row * per_row, 0), per_row)
-            if written == per_row and window.hi <= first[skip // per_row].lo:
-                yield from repeat(None, per_row)
-            else:
-                yield from self._row(window, sums, forward, written)
-
-    def _row(
-        self, window: Window, sums: RollingSum, forward: Any, written: int
-    ) -> Iterator[tuple[slice, ...] | None]:
-        batches = _batched(self.column.tiles(window), self.prediction.plan.batch)
-        pending = ((b, self.reader.submit(self._read, [t for t, _ in b])) for b in batches)
-        number = 0
-        for (batch, blocks), _ in pairwise(chain(pending, [([], None)])):
-            assert blocks is not None
-            scores = forward(blocks.result())
-            for (tile, own), tile_scores in zip(batch, scores, strict=True):
-                sums.add(tile, tile_scores)
-                number += 1
-                if not (own and number > written):
-                    yield None
-                    continue
-                scores = sums.take(tile.complete)
-                if self.prediction.scores is not None:
-                    where = (*self.leading, slice(None), *tile.complete)
-                    self.prediction.scores[where] = scores.cpu().numpy()
-                yield self.prediction.write(self.leading, tile.complete, scores)
-
-    def _read(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
-        """Read, normalise and pad tiles: (N, C, [Z,] Y, X)."""
-        layout = self.prediction.plan.layout
-        blocks = []
-        for tile in tiles:
-            inside = [
-                slice(s.start, min(s.stop, n))
-                for s, n in zip(tile.read, layout.spatial_shape, strict=True)
-            ]
-            raw = layout.read(self.prediction.image, self.leading, inside)
-            if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-                self.unusual = True
-            missing = [s.stop - i.stop for s, i in zip(tile.read, inside, strict=True)]
-            pad = [(0, 0), *((0, m) for m in missing)]
-            blocks.append(np.pad(self.intensity.apply(raw), pad, mode="reflect"))
-        return np.stack(blocks)
+    def _background(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Return what a block that holds background and nothing else looks like."""
+        nothing = np.zeros_like(block)
+        if self.plan.output == "probabilities":
+            nothing[0] = 1
+        return nothing
 
 
 def probabilities_of(plan: Plan) -> Plan:
@@ -255,13 +212,14 @@ def result_shape(
     them; instances are uint32; probabilities are float32 with C before the spatial axes.
     """
     layout = plan.layout
+    spatial = tuple(stop - start for start, stop in plan.tiling.wanted)
     if plan.output == "probabilities":
         axes = layout.leading_axes + "C" + layout.model_axes
-        shape = (*layout.leading_shape, model.info.num_outputs, *layout.spatial_shape)
+        shape = (*layout.leading_shape, model.info.num_outputs, *spatial)
         return axes, shape, np.dtype(np.float32)
     small = np.uint8 if model.info.num_outputs <= 256 else np.uint16
     dtype = np.uint32 if plan.output == "instances" else small
-    return layout.label_axes, layout.label_shape, np.dtype(dtype)
+    return layout.label_axes, layout.leading_shape + spatial, np.dtype(dtype)
 
 
 def check_image(shape: Sequence[int], dtype: Any) -> None:

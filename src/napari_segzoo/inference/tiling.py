@@ -136,6 +136,9 @@ class Tiling:
         Per axis.
     blend : {"gaussian", "exact"}
         See `make_windows`.
+    box : tuple of (start, stop), optional
+        Part of the image, per axis, that is wanted: only windows that reach into it are walked.
+        They are those of the whole image, and so is the result within the box.
     """
 
     shape: tuple[int, ...]
@@ -143,6 +146,7 @@ class Tiling:
     overlap: tuple[int, ...]
     divisor: tuple[int, ...]
     blend: str = "gaussian"
+    box: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.blend not in BLENDS:
@@ -164,10 +168,27 @@ class Tiling:
 
     def windows(self) -> list[list[Window]]:
         """Windows along each axis."""
-        return [
+        axes = [
             make_windows(n, t, o, d, self.blend)
             for n, t, o, d in zip(self.shape, self.tile, self.overlap, self.divisor, strict=True)
         ]
+        return [
+            [w for w in windows if w.lo < stop and w.hi > start]
+            for windows, (start, stop) in zip(axes, self.wanted, strict=True)
+        ]
+
+    @property
+    def wanted(self) -> tuple[tuple[int, int], ...]:
+        """Start and stop of what is wanted along each axis: `box`, or all."""
+        return self.box or tuple((0, n) for n in self.shape)
+
+    def clip(self, region: Sequence[slice]) -> tuple[slice, ...] | None:
+        """Return the part of a region that is wanted, None if there is none."""
+        ends = [
+            (max(r.start, start), min(r.stop, stop))
+            for r, (start, stop) in zip(region, self.wanted, strict=True)
+        ]
+        return tuple(slice(a, b) for a, b in ends) if all(a < b for a, b in ends) else None
 
     def layers(self) -> Iterator[list[Tile]]:
         """Yield the tiles of one window of the first axis at a time, in raster order."""

@@ -1,0 +1,244 @@
+"""A run spread over the workers of a Dask cluster; the result is that of a local run, bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, RunError, SegzooError
+from .crop import Crop
+from .events import Event, Note, TileDone
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from .files import FileRun
+    from .units import Unit
+    from .workers import Shared
+
+UNITS = "units.json"
+CONNECT_SECONDS = "20s"
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Raise `InputError` if `scheduler` is neither ``local[:N]`` nor an address."""
+    _distributed()
+    if not re.fullmatch(r"local(:[1-9]\d*)?|[a-z]+://.+", scheduler):
+        raise InputError(
+            f"scheduler must be local, local:N, or the address of a Dask scheduler such as "
+            f"tcp://host:8786, not {scheduler!r}."
+        )
+
+
+def is_local(scheduler: str) -> bool:
+    """Whether the workers run on this machine."""
+    return scheduler.startswith("local")
+
+
+def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
+    """Compute all tiles of a run on a cluster.
+
+    The run is cut into units of whole chunks of the store. A unit whose worker is lost is
+    computed again by another one. Closing the generator cancels what is not done.
+    """
+    distributed = _distributed()
+    with _connected(distributed, scheduler, run.prediction.plan) as client:
+        workers = max(1, len(client.scheduler_info()["workers"]))
+        shared = _share(run, client, scheduler)
+        yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
+        yield from _follow(distributed, client, run, shared, workers)
+
+
+def _follow(
+    distributed: Any, client: Any, run: FileRun, shared: Shared, workers: int
+) -> Iterator[TileDone]:
+    from .files import CHUNK
+    from .units import cut_units
+    from .workers import compute
+
+    plan = shared.plan
+    units = list(cut_units(plan, CHUNK[plan.layout.ndim], workers))
+    finished = _read_units(run.store)
+    total = sum(u.plan(plan).tiles for u in units)
+    done = 0
+    futures: dict[Any, Unit] = {}
+    for unit in units:
+        if _key(unit) in finished:
+            done += unit.plan(plan).tiles
+        else:
+            futures[client.submit(compute, shared, unit, pure=False)] = unit
+    try:
+        for future in distributed.as_completed(futures):
+            done += _result(distributed, future)
+            finished.append(_key(futures[future]))
+            _write_units(run.store, finished)
+            yield TileDone(done, total, _region(run, futures[future]))
+    finally:
+        client.cancel(list(futures))
+
+
+def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
+    """Lay out in the store what workers need, and make a plan that leaves nothing open."""
+    from . import workers
+
+    prediction = run.prediction
+    if not (run.store / workers.MODEL).exists():
+        prediction.model.save(run.store / workers.MODEL)
+    if prediction.mask is not None:
+        np.save(run.store / workers.MASK, np.asarray(prediction.mask[:]))
+    store = str(run.store.absolute())
+    plan = prediction.plan
+    if not is_local(scheduler):
+        there = client.submit(workers.plan_here, run.identity, store, plan.layout, run.options)
+        plan = run.restored(_planned_as(plan, there.result()))
+    layout = plan.layout
+    image, ranges = _image_file(run, layout.shape)
+    measured = prediction.intensity or prediction.model.info.normalization.measure(
+        prediction.image, layout.channel_axis
+    )
+    shared = workers.Shared(
+        run.identity,
+        store,
+        image,
+        layout.axes,
+        ranges,
+        prediction.options,
+        plan,
+        measured,
+        prediction.origin,
+    )
+    if plan.on_trial:
+        plan = _result(_distributed(), client.submit(workers.settle, shared, pure=False))
+    prediction.plan = plan
+    run.save_tiles(0)
+    return replace(shared, plan=plan)
+
+
+def _planned_as(plan: Plan, there: Plan) -> Plan:
+    """Return the plan made on a worker, for the part of the image that the run is about."""
+    return replace(there, layout=plan.layout, tiling=replace(there.tiling, box=plan.tiling.box))
+
+
+def _image_file(run: FileRun, shape: tuple[int, ...]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a file that workers can open, written to the store if there is none."""
+    from ..io import open_image, save_image
+
+    image = run.prediction.image
+    whole, ranges = image, tuple((0, n) for n in shape)
+    if isinstance(image, Crop):
+        whole, ranges = image.array, image.ranges
+    axes = run.prediction.plan.layout.axes
+    if run.source:
+        try:
+            if open_image(run.source, axes=axes).shape == tuple(whole.shape):
+                return str(run.source), ranges
+        except SegzooError:
+            pass
+    copy = run.store / "image.zarr"
+    shutil.rmtree(copy, ignore_errors=True)
+    save_image(copy, whole, axes)
+    return str(copy.absolute()), ranges
+
+
+def _region(run: FileRun, unit: Unit) -> tuple[slice, ...]:
+    origin = run.prediction.origin or (0,) * len(unit.box)
+    spatial = [slice(a - o, b - o) for (a, b), o in zip(unit.box, origin, strict=True)]
+    every = [slice(n, n + 1) for n in unit.leading]
+    axes = run.prediction.axes
+    channels = [slice(0, run.prediction.model.info.num_outputs)] if "C" in axes else []
+    return (*every, *channels, *spatial)
+
+
+def _result(distributed: Any, future: Any) -> Any:
+    try:
+        return future.result()
+    except SegzooError:
+        raise
+    except distributed.KilledWorker as error:
+        raise RunError(
+            "Workers were lost again and again over the same part of the image, most likely for "
+            "lack of memory; choose a smaller tile or fewer workers per machine, and resume."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RunError(
+            f"A worker failed: {reason[:300]}; it needs this version of napari-segzoo, and the "
+            "folders of input and output under the same path."
+        ) from error
+
+
+@contextmanager
+def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
+    if not is_local(scheduler):
+        try:
+            client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise RunError(f"No Dask scheduler answers at {scheduler}: {error}.") from error
+        with client:
+            client.wait_for_workers(1)
+            yield client
+        return
+    with (
+        distributed.SpecCluster(
+            workers=_local_workers(distributed, scheduler, plan),
+            scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False}},
+            silence_logs="critical",
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(len(cluster.worker_spec))
+        yield client
+
+
+def _local_workers(distributed: Any, scheduler: str, plan: Plan) -> dict[int, Any]:
+    """Describe one process per worker, each with its share of the cores, or its own GPU."""
+    import torch
+
+    devices = torch.cuda.device_count() if plan.device == "cuda" else 0
+    _, _, number = scheduler.partition(":")
+    count = int(number) if number else max(1, devices)
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    spec = {}
+    for n in range(count):
+        env = {"OMP_NUM_THREADS": threads}
+        if devices > 1:
+            env["CUDA_VISIBLE_DEVICES"] = str(n % devices)
+        options = {"nthreads": 1, "memory_limit": 0, "env": env, "dashboard": False}
+        spec[n] = {"cls": distributed.Nanny, "options": options}
+    return spec
+
+
+def _read_units(store: Path) -> list[Any]:
+    try:
+        units: list[Any] = json.loads((store / UNITS).read_text())
+    except (OSError, ValueError):
+        return []
+    return units
+
+
+def _write_units(store: Path, finished: list[Any]) -> None:
+    temporary = store / "units.new"
+    temporary.write_text(json.dumps(finished))
+    temporary.replace(store / UNITS)
+
+
+def _key(unit: Unit) -> Any:
+    return json.loads(json.dumps(astuple(unit)))
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError(
+            'scheduler needs one more package: pip install "napari-segzoo[distributed]".'
+        ) from error
+    return distributed
