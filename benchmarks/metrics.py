@@ -1,6 +1,6 @@
 """Measure the metrics side by side with other libraries, in one process.
 
-    python benchmarks/metrics.py [confusion] [instances] [near] [far] [zarr] [--rounds N]
+    python benchmarks/metrics.py [confusion] [peers] [instances] [near] [far] [zarr] [--rounds N]
 
 Libraries that are not installed are left out. The ways take turns; what is printed is the
 median over the rounds, the ratio to a yardstick, both for the time that passed and for the
@@ -11,92 +11,25 @@ needed on top of what the process held before.
 from __future__ import annotations
 
 import argparse
-import importlib
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import psutil
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
+from side_by_side import Ways, compare, library, peak_memory_once, plain_numpy
 
-from napari_segzoo.metrics import acceleration, evaluate
+from napari_segzoo.metrics import evaluate
 from napari_segzoo.metrics.instances import matching_scores, objects, overlap_scores
 from napari_segzoo.metrics.scan import scan
 from napari_segzoo.metrics.surface import border_voxels
 from napari_segzoo.metrics.surface_scores import scores_by_label
 
 SPACING = (4.0, 1.0, 1.0)
-Ways = dict[str, Callable[[], Any]]
-
-
-def library(name: str) -> Any:
-    """Import a library, or return None if it is not there."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
-
-
-@contextmanager
-def without_numba() -> Iterator[None]:
-    with mock.patch.object(acceleration, "_compiled", lambda name: None):
-        yield
-
-
-def plain_numpy(way: Callable[[], Any]) -> Callable[[], Any]:
-    def run() -> Any:
-        with without_numba():
-            return way()
-
-    return run
-
-
-def compare(title: str, ways: Ways, yardstick: str, rounds: int) -> None:
-    """Print time, ratio to the yardstick and extra memory of each way."""
-    memory = {name: peak_memory(way) for name, way in ways.items()}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.perf_counter(), time.process_time()
-            way()
-            taken[name].append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    median = {name: np.median(times, axis=0) for name, times in taken.items()}
-    print(f"\n{title}\n\n| way | seconds | ratio | CPU seconds | ratio | extra MiB |")
-    print("|---|---|---|---|---|---|")
-    for name, (wall, cpu) in median.items():
-        ratios = median[name] / median[yardstick]
-        print(
-            f"| {name} | {wall:.3f} | {ratios[0]:.2f} | {cpu:.3f} | {ratios[1]:.2f} "
-            f"| {memory[name]:.0f} |",
-            flush=True,
-        )
-
-
-def peak_memory(way: Callable[[], Any]) -> float:
-    """Run once to warm up (compile, import), then once with a thread that watches memory."""
-    way()
-    process = psutil.Process()
-    before = highest = process.memory_info().rss
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not done.wait(0.002):
-            highest = max(highest, process.memory_info().rss)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    way()
-    done.set()
-    watcher.join()
-    return (highest - before) / 2**20
 
 
 def smooth_classes(shape: tuple[int, int, int]) -> tuple[Any, Any]:
@@ -125,9 +58,40 @@ def confusion(rounds: int) -> None:
         yardstick = "plain numba loop, four tables"
         ways["reading both arrays"] = read_both(numba, *flat)
         ways[yardstick] = four_tables(numba, *flat)
-    if sklearn := library("sklearn.metrics"):
-        ways["scikit-learn"] = lambda: sklearn.confusion_matrix(*flat)
     compare("Confusion matrix, 128 x 1024 x 1024 uint16, 3 classes", ways, yardstick, rounds)
+
+
+def confusion_peers(rounds: int) -> None:
+    """An eighth of the volume, so that the slow ones take seconds."""
+    reference, prediction = (image[:16] for image in smooth_classes((128, 1024, 1024)))
+    flat = reference.reshape(-1), prediction.reshape(-1)
+    ways: Ways = {
+        "napari-segzoo with numba": lambda: scan(reference, prediction),
+        "napari-segzoo without": plain_numpy(lambda: scan(reference, prediction)),
+    }
+    if sklearn := library("sklearn.metrics"):
+        ways["scikit-learn confusion_matrix"] = lambda: sklearn.confusion_matrix(*flat)
+    if skimage := library("skimage.metrics"):
+        ways["scikit-image contingency_table"] = lambda: skimage.contingency_table(*flat)
+    torch = library("torch")
+    if torch and (torchmetrics := library("torchmetrics.functional.classification")):
+        tensors = [torch.from_numpy(image.astype(np.int64)) for image in (prediction, reference)]
+        ways["torchmetrics multiclass_confusion_matrix"] = lambda: (
+            torchmetrics.multiclass_confusion_matrix(*tensors, num_classes=3)
+        )
+    if torch and (monai := library("monai.metrics")):
+        labels = [
+            torch.from_numpy(image.astype(np.int64))[None, None]
+            for image in (prediction, reference)
+        ]
+        one_hot = library("monai.networks").one_hot
+        ready = [one_hot(image, 3) for image in labels]
+        ways["MONAI get_confusion_matrix"] = lambda: monai.get_confusion_matrix(
+            *(one_hot(image, 3) for image in labels)
+        )
+        ways["the same, one-hot made before"] = lambda: monai.get_confusion_matrix(*ready)
+    title = "Confusion matrix, 16 x 1024 x 1024 uint16, 3 classes"
+    compare(title, ways, "napari-segzoo with numba", rounds)
 
 
 def read_both(numba: Any, reference: Any, prediction: Any) -> Callable[[], Any]:
@@ -250,10 +214,15 @@ def tree(reference: Any, prediction: Any) -> Any:
 
 
 def stored(_: int) -> None:
+    for surfaces in (False, True):
+        score_stored(surfaces)
+
+
+def score_stored(surfaces: bool) -> None:
     """Score a pair of Zarr arrays of 25 GiB each, most of whose chunks hold one value."""
     import zarr
 
-    shape = (1024, 3584, 3584)
+    shape = (1024, 3712, 3584)
     with tempfile.TemporaryDirectory() as folder:
         pair = []
         for name in ("reference", "prediction"):
@@ -264,22 +233,20 @@ def stored(_: int) -> None:
             pair.append(array)
         before = psutil.Process().memory_info().rss / 2**20
         start = time.perf_counter()
-        extra = peak_memory_once(lambda: evaluate(*pair, surfaces=False))
+        extra = peak_memory_once(lambda: evaluate(*pair, surfaces=surfaces))
         size = 2 * pair[0].nbytes / 2**30
         print(
-            f"\n{size:.0f} GiB of Zarr: {time.perf_counter() - start:.0f} s, "
-            f"{before:.0f} MiB before, {before + extra:.0f} MiB at most"
+            f"\n{size:.0f} GiB of Zarr, {'with' if surfaces else 'without'} surfaces: "
+            f"{time.perf_counter() - start:.0f} s, "
+            f"{before:.0f} MiB before, {before + extra:.0f} MiB at most",
+            flush=True,
         )
-
-
-def peak_memory_once(way: Callable[[], Any]) -> float:
-    calls = iter([lambda: None, way])
-    return peak_memory(lambda: next(calls)())
 
 
 if __name__ == "__main__":
     parts = {
         "confusion": confusion,
+        "peers": confusion_peers,
         "instances": instances,
         "near": near,
         "far": far,

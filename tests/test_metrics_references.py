@@ -3,8 +3,14 @@
 Where a library means something else by a name, the test says which of our scores it equals.
 """
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from metrics_support import label_pairs
 
 from napari_segzoo.metrics import evaluate, soft_scores
 
@@ -58,6 +64,90 @@ def test_overlap_equals_scikit_learn(seed):
     assert report["kappa"] == pytest.approx(metrics.cohen_kappa_score(*flat))
     assert report["mcc"] == pytest.approx(metrics.matthews_corrcoef(*flat))
     assert report["mean_pixel_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(*flat))
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_pairs())
+def test_any_small_image_scores_as_in_scikit_learn(pair):
+    """Any labels, shapes and dtypes; where we say nan, scikit-learn was told to."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    reference, prediction, _ = pair
+    report = evaluate(reference, prediction, surfaces=False)
+    labels = report["labels"]
+    flat = reference.ravel().astype(int), prediction.ravel().astype(int)
+    options = {"labels": labels, "average": None, "zero_division": math.nan}
+    np.testing.assert_array_equal(
+        report["confusion"], metrics.confusion_matrix(*flat, labels=labels)
+    )
+    for name, function in [
+        ("dice", metrics.f1_score),
+        ("precision", metrics.precision_score),
+        ("recall", metrics.recall_score),
+    ]:
+        expected = function(*flat, **options)
+        np.testing.assert_allclose(list(report[name].values()), expected, err_msg=name)
+
+
+@st.composite
+def mask_pairs(draw):
+    """Two masks that are not empty, of two or three axes with several indices, and a spacing."""
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=3, min_side=2, max_side=7))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    masks = random.random((2, *shape)) < draw(st.sampled_from([0.05, 0.3, 0.9]))
+    for mask in masks:
+        mask[tuple(int(random.integers(n)) for n in shape)] = True
+    return masks[0], masks[1], tuple(float(v) for v in random.uniform(0.3, 4, len(shape)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(mask_pairs())
+def test_surfaces_of_any_small_mask_are_those_of_medpy(pair):
+    """Single voxels, masks that fill the image or touch its end, anisotropic voxels."""
+    binary = pytest.importorskip("medpy.metric.binary")
+    reference, prediction, spacing = pair
+    report = evaluate(reference, prediction, spacing=spacing)
+    masks = prediction, reference
+    assert report["hd"]["1"] == pytest.approx(binary.hd(*masks, spacing))
+    assert report["hd95_pooled"]["1"] == pytest.approx(binary.hd95(*masks, spacing))
+    assert report["assd"]["1"] == pytest.approx(binary.assd(*masks, spacing))
+
+
+@settings(max_examples=40, deadline=None)
+@given(mask_pairs())
+def test_surfaces_of_any_small_mask_are_those_of_monai(pair):
+    torch = pytest.importorskip("torch")
+    monai = pytest.importorskip("monai.metrics")
+    reference, prediction, spacing = pair
+    report = evaluate(reference, prediction, spacing=spacing, tolerance=1.0)
+    found, true = (torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference))
+    options = {"include_background": True, "spacing": spacing}
+    for name, value in [
+        ("hd", monai.compute_hausdorff_distance(found, true, **options)),
+        ("hd95", monai.compute_hausdorff_distance(found, true, percentile=95, **options)),
+        ("assd", monai.compute_average_surface_distance(found, true, symmetric=True, **options)),
+        ("nsd", monai.compute_surface_dice(found, true, class_thresholds=[1.0], **options)),
+    ]:
+        assert report[name]["1"] == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_empty_masks_and_monai():
+    """The same, but for two: MONAI's hd95 and, without reference, its Dice are nan then."""
+    torch = pytest.importorskip("torch")
+    monai = pytest.importorskip("monai.metrics")
+    full = np.zeros((9, 9), np.uint8)
+    full[2:5, 3:7] = 1
+    for reference, prediction in ((full, 0 * full), (0 * full, full)):
+        report = evaluate(reference, prediction)
+        found, true = (
+            torch.from_numpy(image)[None, None].float() for image in (prediction, reference)
+        )
+        assert report["hd"]["1"] == float(monai.compute_hausdorff_distance(found, true, True))
+        nsd = monai.compute_surface_dice(found, true, [1.0], include_background=True)
+        assert report["nsd"]["1"] == float(nsd) == 0
+        robust = monai.compute_hausdorff_distance(found, true, True, percentile=95)
+        assert math.isnan(float(robust))
+        assert report["hd95"]["1"] == math.inf
+        assert report["dice"]["1"] == 0
 
 
 def test_soft_scores_equal_scikit_learn():
@@ -141,6 +231,22 @@ def test_matching_equals_stardist(seed):
     assert report["recall"] == pytest.approx(half.recall)
     assert report["panoptic_quality"] == pytest.approx(half.panoptic_quality)
     assert report["segmentation_quality"] == pytest.approx(half.mean_matched_score)
+
+
+def test_images_without_objects_and_stardist():
+    """stardist scores 0 where there is nothing to divide by; we say nan."""
+    stardist = pytest.importorskip("stardist.matching")
+    full, empty = np.ones((4, 4), int), np.zeros((4, 4), int)
+    for reference, prediction, undefined in [
+        (full, empty, {"precision"}),
+        (empty, full, {"recall"}),
+        (empty, empty, {"precision", "recall", "panoptic_quality"}),
+    ]:
+        report = evaluate(reference, prediction, task="instances")
+        found = stardist.matching(reference, prediction)
+        for name in ("precision", "recall", "panoptic_quality"):
+            assert getattr(found, name) == 0
+            assert math.isnan(report[name]) if name in undefined else report[name] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
