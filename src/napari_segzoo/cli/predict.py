@@ -39,6 +39,13 @@ def predict(
     mask: Annotated[
         Path | None, typer.Option(help="Image that is 0 where nothing is to be segmented.")
     ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="A part only, such as y=0:512,x=100:900.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Spread over local:N processes, or a Dask scheduler's address."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
@@ -59,7 +66,7 @@ def predict(
     if sizes != "auto" and len(sizes) == 1:
         (sizes,) = sizes
     options = PredictOptions(
-        kind, sizes, overlap, blend, device, precision, engine, tta, crf, skip_below
+        kind, sizes, overlap, blend, device, precision, engine, tta, crf, skip_below, region
     )
     if mask is not None and input.is_dir() and not is_zarr(input):
         raise InputError(f"--mask holds for one image, but {input} is a folder of images.")
@@ -77,6 +84,7 @@ def predict(
             overwrite=overwrite,
             resume=resume,
             mask=inside,
+            scheduler=scheduler,
         )
         say(f"{source}: {run.prediction.plan.summary()}")
         records.append(_run(run))

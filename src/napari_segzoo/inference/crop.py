@@ -113,9 +113,7 @@ class Crop:
 def crop_leading(array: Any, axes: str, ranges: Ranges, letters: str) -> Any:
     """Restrict an array along those of its axes that are in `letters`."""
     whole = [(0, int(n)) for n in array.shape]
-    wanted = [
-        ranges[a] if a in letters else full for a, full in zip(axes, whole, strict=True)
-    ]
+    wanted = [ranges[a] if a in letters else full for a, full in zip(axes, whole, strict=True)]
     return array if wanted == whole else Crop(array, tuple(wanted))
 
 
@@ -127,6 +125,4 @@ def restrict(plan: Plan, ranges: Ranges) -> Plan:
         for a, n in zip(layout.axes, layout.shape, strict=True)
     )
     box = tuple(ranges[a] for a in layout.model_axes)
-    return replace(
-        plan, layout=replace(layout, shape=shape), tiling=replace(plan.tiling, box=box)
-    )
+    return replace(plan, layout=replace(layout, shape=shape), tiling=replace(plan.tiling, box=box))

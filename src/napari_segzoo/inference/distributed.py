@@ -1,4 +1,4 @@
-"""A run spread over the workers of a Dask cluster; the result is that of a local run, bit by bit."""
+"""A run spread over the workers of a Dask cluster, equal to a local run bit by bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ import numpy as np
 from ..errors import InputError, RunError, SegzooError
 from .crop import Crop
 from .events import Event, Note, TileDone
+from .objects import separate
 from .plan import Plan
+from .refine import refine
 
 if TYPE_CHECKING:
     from .files import FileRun
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 UNITS = "units.json"
 CONNECT_SECONDS = "20s"
+HERE = "127.0.0.1"
 
 
 def check_scheduler(scheduler: str) -> None:
@@ -55,12 +58,19 @@ def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
         shared = _share(run, client, scheduler)
         yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
         yield from _follow(distributed, client, run, shared, workers)
+    if run.prediction.options.crf:
+        yield Note("Refining with the fully connected CRF.")
+        total = shared.plan.tiles
+        yield from (TileDone(total, total, region) for region in refine(run.prediction))
+    if run.prediction.plan.output == "instances":
+        yield Note("Separating objects.")
+        yield from separate(run.prediction)
 
 
 def _follow(
     distributed: Any, client: Any, run: FileRun, shared: Shared, workers: int
 ) -> Iterator[TileDone]:
-    from .files import CHUNK
+    from .store import CHUNK
     from .units import cut_units
     from .workers import compute
 
@@ -76,7 +86,7 @@ def _follow(
         else:
             futures[client.submit(compute, shared, unit, pure=False)] = unit
     try:
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             done += _result(distributed, future)
             finished.append(_key(futures[future]))
             _write_units(run.store, finished)
@@ -117,8 +127,10 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
     )
     if plan.on_trial:
         plan = _result(_distributed(), client.submit(workers.settle, shared, pure=False))
+    device = prediction.plan.device
     prediction.plan = plan
     run.save_tiles(0)
+    prediction.plan = replace(plan, device=device)  # for what follows the tiles, done here
     return replace(shared, plan=plan)
 
 
@@ -189,7 +201,7 @@ def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
     with (
         distributed.SpecCluster(
             workers=_local_workers(distributed, scheduler, plan),
-            scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False}},
+            scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}},
             silence_logs="critical",
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
@@ -211,7 +223,7 @@ def _local_workers(distributed: Any, scheduler: str, plan: Plan) -> dict[int, An
         env = {"OMP_NUM_THREADS": threads}
         if devices > 1:
             env["CUDA_VISIBLE_DEVICES"] = str(n % devices)
-        options = {"nthreads": 1, "memory_limit": 0, "env": env, "dashboard": False}
+        options = {"nthreads": 1, "memory_limit": 0, "env": env, "host": HERE}
         spec[n] = {"cls": distributed.Nanny, "options": options}
     return spec
 

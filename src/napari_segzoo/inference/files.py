@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, RunError
-from ..postprocess import Objects
+from .distributed import check_scheduler, is_local
 from .events import BlockSeparated, Event, TileDone
 from .plan import DEFAULTS, Plan, PredictOptions
 from .predict import prepare
-from .prediction import Prediction, probabilities_of, result_shape
+from .prediction import Prediction
+from .store import OBJECTS, as_before, open_store, read_progress, write_progress
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
 
 SAVE_SECONDS = 2.0
-CHUNK = {2: 512, 3: 128}
-OBJECTS = "objects.npz"
 
 
 @dataclass
@@ -45,10 +43,16 @@ class FileRun:
         Where the result lies: those of the image.
     identity : str
         Hash of model, image and options, see `fingerprint`.
-    start : int
-        Tiles done by an earlier run.
+    before : mapping
+        What an earlier run has written down; empty if there was none.
     overwrite : bool
         Whether an existing file is replaced.
+    options : PredictOptions
+        What was asked for.
+    source : str
+        File of the image, "" if it has none.
+    scheduler : str or None
+        Whose workers compute the tiles; see `predict`.
     """
 
     prediction: Prediction
@@ -58,21 +62,18 @@ class FileRun:
     unit: str
     affine: tuple[tuple[float, ...], ...] | None
     identity: str
-    start: int
+    before: Mapping[str, Any]
     overwrite: bool
+    options: PredictOptions
+    source: str
+    scheduler: str | None
 
     def run(self) -> Iterator[Event]:
         """Compute and write; an interrupted run leaves `store`, from which it can go on."""
         from ..io import save_image
 
-        saved = time.monotonic()
         try:
-            for event in self.prediction.run(start=self.start):
-                last = isinstance(event, TileDone) and event.done == event.total
-                if last or time.monotonic() - saved > SAVE_SECONDS:
-                    self._save_progress(event)
-                    saved = time.monotonic()
-                yield event
+            yield from self._compute()
             save_image(
                 self.path,
                 self._whole(),
@@ -93,6 +94,31 @@ class FileRun:
             ) from error
         shutil.rmtree(self.store, ignore_errors=True)
 
+    @property
+    def start(self) -> int:
+        """Tiles done by an earlier run."""
+        return int(self.before.get("done", 0))
+
+    def restored(self, plan: Plan) -> Plan:
+        """Return a plan with the tiles that the earlier run had, if there was one."""
+        return as_before(plan, self.before) if self.before else plan
+
+    def _compute(self) -> Iterator[Event]:
+        events: Iterator[Event]
+        if self.scheduler is None:
+            events = self.prediction.run(start=self.start)
+        else:
+            from .distributed import distribute
+
+            events = distribute(self, self.scheduler)
+        saved = time.monotonic()
+        for event in events:
+            last = isinstance(event, TileDone) and event.done == event.total
+            if last or time.monotonic() - saved > SAVE_SECONDS:
+                self._save_progress(event)
+                saved = time.monotonic()
+            yield event
+
     def _whole(self) -> Any:
         """Return what the file is to hold: objects get their final numbers when they are read."""
         from ..io import LazyArray
@@ -106,24 +132,12 @@ class FileRun:
     def _save_progress(self, event: Event) -> None:
         if isinstance(event, BlockSeparated) and self.prediction.objects is not None:
             self.prediction.objects.save(self.store / OBJECTS)
-        elif isinstance(event, TileDone):
-            self._save_tiles(event.done)
+        elif isinstance(event, TileDone) and self.scheduler is None:
+            self.save_tiles(event.done)
 
-    def _save_tiles(self, done: int) -> None:
-        plan = self.prediction.plan
-        record = {
-            "run": self.identity,
-            "tile": plan.tiling.tile,
-            "overlap": plan.tiling.overlap,
-            "device": plan.device,
-            "precision": plan.precision,
-            "engine": plan.engine,
-            "column_voxels": plan.column_voxels,
-            "done": done,
-        }
-        temporary = self.store / "progress.new"
-        temporary.write_text(json.dumps(record))
-        temporary.replace(self.store / "progress.json")
+    def save_tiles(self, done: int) -> None:
+        """Write down the plan, and how many of its tiles are done."""
+        write_progress(self.store, self.identity, self.prediction.plan, done)
 
 
 def prepare_file(
@@ -136,6 +150,7 @@ def prepare_file(
     overwrite: bool = False,
     resume: bool = False,
     mask: Any = None,
+    scheduler: str | None = None,
 ) -> FileRun:
     """Plan a run that writes a file.
 
@@ -149,6 +164,8 @@ def prepare_file(
         Replace an existing file when the new one is whole.
     resume : bool
         Go on with what an interrupted run of the same model, image and options left.
+    scheduler : str, optional
+        Whose workers compute the tiles; see `predict`.
 
     Raises
     ------
@@ -160,15 +177,19 @@ def prepare_file(
 
     path = Path(path)
     check_output(path, overwrite=overwrite or resume)
+    if scheduler is not None:
+        check_scheduler(scheduler)
     store = path.with_name(f".{path.name}.partial")
-    record = _read_progress(store) if resume else None
+    record = read_progress(store) if resume else None
     if record:
         options = replace(options, tile=record["tile"], device=record["device"])
         options = replace(options, precision=record["precision"])
-    run = prepare(model, image, axes=axes, options=options, result=(), mask=mask)
+    # The workers of a cluster plan for their own devices.
+    here = options if scheduler is None or is_local(scheduler) else replace(options, device="auto")
+    run = prepare(model, image, axes=axes, options=here, result=(), mask=mask)
     identity = fingerprint(run)
     if record:
-        run.plan = _as_before(run.plan, record)
+        run.plan = as_before(run.plan, record)
         if record["run"] != identity:
             raise InputError(
                 f"{path} was begun with another model, image or option; run without resume to "
@@ -176,7 +197,7 @@ def prepare_file(
             )
     if not record:
         shutil.rmtree(store, ignore_errors=True)
-    _open_store(run, store, keep=bool(record))
+    open_store(run, store, keep=bool(record))
     scale = dict(zip(getattr(image, "axes", ""), getattr(image, "scale", ()), strict=False))
     return FileRun(
         run,
@@ -186,8 +207,11 @@ def prepare_file(
         getattr(image, "unit", "pixel"),
         getattr(image, "affine", None),
         identity,
-        record["done"] if record else 0,
+        record or {},
         overwrite or resume,
+        options,
+        _file_of(image),
+        scheduler,
     )
 
 
@@ -206,56 +230,10 @@ def fingerprint(run: Prediction) -> str:
     return digest.hexdigest()
 
 
-def _read_progress(store: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads((store / "progress.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return record
+def _file_of(image: Any) -> str:
+    """Return the file that holds an image as it is, "" if there is none."""
+    from ..io import LazyArray
 
-
-def _as_before(plan: Plan, record: dict[str, Any]) -> Plan:
-    """Return the plan that an interrupted run had."""
-    overlap = tuple(record["overlap"])
-    return replace(
-        plan,
-        tiling=replace(plan.tiling, tile=tuple(record["tile"]), overlap=overlap),
-        engine=record["engine"],
-        column_voxels=record["column_voxels"],
-    )
-
-
-def _open_store(run: Prediction, store: Path, *, keep: bool) -> None:
-    """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
-    model, plan = run.model, run.plan
-    if plan.output != "instances":
-        run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
-    else:
-        labels = replace(plan, output="labels")
-        run.result = _open_array(store / "classes.zarr", model, labels, keep=keep)
-        found = _open_array(store / "result.zarr", model, plan, keep=keep)
-        run.objects = Objects(run.result, found, plan.layout.ndim, model.info.task)
-        if keep and (store / OBJECTS).exists():
-            run.objects.load(store / OBJECTS)
-    if plan.crf:
-        whole = probabilities_of(plan)
-        run.scores = _open_array(store / "scores.zarr", model, whole, keep=keep)
-
-
-def _open_array(path: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:
-    import zarr
-
-    axes, shape, dtype = result_shape(model, plan)
-    try:
-        if keep:
-            return zarr.open_array(path, mode="r+")
-        side = CHUNK[plan.layout.ndim]
-        spatial = plan.layout.model_axes
-        chunks = tuple(
-            min(n, side) if a in spatial else 1 for a, n in zip(axes, shape, strict=True)
-        )
-        return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
-    except OSError as error:
-        raise RunError(
-            f"{path.parent.parent} cannot be written to: {error.strerror or error}."
-        ) from error
+    opened = isinstance(getattr(image, "data", None), LazyArray | np.memmap)
+    source = getattr(image, "source", "")
+    return str(Path(source).absolute()) if opened and source else ""

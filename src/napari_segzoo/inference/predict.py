@@ -63,7 +63,8 @@ def prepare(
     )
     check_mask(mask, layout)
     plan = make_plan(model, layout, options)
-    intensity, origin = None, ()
+    intensity = None
+    origin: tuple[int, ...] = ()
     if options.region is not None:
         if options.crf:
             raise InputError("The CRF refines whole images; leave out crf or region.")
@@ -112,6 +113,7 @@ def predict(
     skip_below: float | None = None,
     mask: Any = None,
     region: str | None = None,
+    scheduler: str | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -165,6 +167,11 @@ def predict(
         Segment a part only, such as ``"y=0:512,x=100:900"`` or ``"z=10:20"``, and return an
         array of its size. Classes and probabilities are those of the whole run, as the
         surroundings and the intensities of the whole image are taken into account.
+    scheduler : str, optional
+        Spread the run over the workers of a Dask cluster: "local:N" starts N processes on this
+        machine, each with a GPU of its own where there are several; or the address of a running
+        scheduler, such as "tcp://host:8786", whose workers see the same folders. Needs `out`;
+        the file is that of a run without it, bit by bit.
     out : str or path, optional
         File to write (.tif, .zarr, .nii.gz, .png, .npy); it appears when it is whole.
     overwrite, resume : bool
@@ -197,6 +204,8 @@ def predict(
     if isinstance(image, (str, os.PathLike)):
         image = open_image(image, axes=axes)
     if out is None:
+        if scheduler is not None:
+            raise InputError("A run with a scheduler writes a file; name it with out.")
         run = prepare(model, image, axes=axes, options=options, mask=mask)
         for event in run.run():
             if progress is not None:
@@ -211,6 +220,7 @@ def predict(
         overwrite=overwrite,
         resume=resume,
         mask=mask,
+        scheduler=scheduler,
     )
     for event in file_run.run():
         if progress is not None:

@@ -75,7 +75,7 @@ class Prediction:
     intensity: Intensity | None = None
     origin: tuple[int, ...] = ()
 
-    def run(self, *, start: int = 0) -> Iterator[Event]:
+    def run(self, *, start: int = 0) -> Generator[Event, None, None]:
         """Compute; closing the generator stops after the tile in hand and keeps what is done.
 
         Parameters

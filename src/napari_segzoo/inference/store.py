@@ -1,0 +1,94 @@
+"""The folder beside a file that is being written: what is done so far, and by which plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..postprocess import Objects
+from .plan import Plan
+from .prediction import Prediction, probabilities_of, result_shape
+
+if TYPE_CHECKING:
+    from ..model import SegmentationModel
+
+CHUNK = {2: 512, 3: 128}
+"""Side of the chunks of the arrays, along the axes that the model sees."""
+OBJECTS = "objects.npz"
+
+
+def read_progress(store: Path) -> dict[str, Any] | None:
+    """Return what `write_progress` wrote; None if there is nothing."""
+    try:
+        record: dict[str, Any] = json.loads((store / "progress.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return record
+
+
+def write_progress(store: Path, identity: str, plan: Plan, done: int) -> None:
+    """Write down a plan, and how many of its tiles are done."""
+    record = {
+        "run": identity,
+        "tile": plan.tiling.tile,
+        "overlap": plan.tiling.overlap,
+        "device": plan.device,
+        "precision": plan.precision,
+        "engine": plan.engine,
+        "column_voxels": plan.column_voxels,
+        "done": done,
+    }
+    temporary = store / "progress.new"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(store / "progress.json")
+
+
+def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
+    """Return the plan that an interrupted run had."""
+    overlap = tuple(record["overlap"])
+    return replace(
+        plan,
+        tiling=replace(plan.tiling, tile=tuple(record["tile"]), overlap=overlap),
+        engine=record["engine"],
+        column_voxels=record["column_voxels"],
+    )
+
+
+def open_store(run: Prediction, store: Path, *, keep: bool) -> None:
+    """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
+    model, plan = run.model, run.plan
+    if plan.output != "instances":
+        run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
+    else:
+        labels = replace(plan, output="labels")
+        run.result = _open_array(store / "classes.zarr", model, labels, keep=keep)
+        found = _open_array(store / "result.zarr", model, plan, keep=keep)
+        run.objects = Objects(run.result, found, plan.layout.ndim, model.info.task)
+        if keep and (store / OBJECTS).exists():
+            run.objects.load(store / OBJECTS)
+    if plan.crf:
+        whole = probabilities_of(plan)
+        run.scores = _open_array(store / "scores.zarr", model, whole, keep=keep)
+
+
+def _open_array(path: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:
+    import zarr
+
+    axes, shape, dtype = result_shape(model, plan)
+    try:
+        if keep:
+            return zarr.open_array(path, mode="r+")
+        side = CHUNK[plan.layout.ndim]
+        spatial = plan.layout.model_axes
+        chunks = tuple(
+            min(n, side) if a in spatial else 1 for a, n in zip(axes, shape, strict=True)
+        )
+        return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
+    except OSError as error:
+        raise RunError(
+            f"{path.parent.parent} cannot be written to: {error.strerror or error}."
+        ) from error
