@@ -1,9 +1,9 @@
-"""Every registered network can learn and can be exported (small versions, 2D)."""
+"""Every registered network can learn and can be exported (small versions)."""
 
 import pytest
 import torch
 from torch.nn import functional as F
-from zoo_cases import CASES, Case
+from zoo_cases import CASES, IDS, Case
 
 FLAT = [case for case in CASES if case.ndim == 2]
 every_flat_case = pytest.mark.parametrize("case", FLAT, ids=[c.name for c in FLAT])
@@ -40,7 +40,7 @@ def test_one_image_can_be_learned_by_heart(case: Case):
     assert accuracy > 0.97
 
 
-@every_flat_case
+@pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_exported_program_gives_the_same_logits(case: Case):
     torch.manual_seed(0)
     network = case.build(in_channels=1, num_classes=2).eval()

@@ -77,6 +77,16 @@ def conv_norm_relu(
     return nn.Sequential(conv, norm_layer(norm, out_channels, ndim), nn.ReLU(inplace=True))
 
 
+def pooled_conv(in_channels: int, out_channels: int, *, ndim: int, size: int) -> nn.Sequential:
+    """Means over `size` parts of the image per axis, 1x1 convolution, normalisation, ReLU."""
+    return nn.Sequential(
+        ADAPTIVE_AVG_POOL[ndim](size),
+        CONV[ndim](in_channels, out_channels, 1, bias=False),
+        PooledNorm(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
 def resize_to(x: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate linearly to a spatial `size`; `x` is (N, C, [Z,] Y, X).
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import ResNet
-from .blocks import ADAPTIVE_AVG_POOL, CONV, PooledNorm, conv_norm_relu, resize_to
+from .blocks import CONV, conv_norm_relu, pooled_conv, resize_to
 from .encoder_head import EncoderHead, fcn_head
 
 
@@ -42,14 +42,7 @@ class ASPP(nn.Module):
             conv_norm_relu(in_channels, out_channels, ndim=ndim, dilation=rate) for rate in rates
         ]
         if image_pooling:
-            branches.append(
-                nn.Sequential(
-                    ADAPTIVE_AVG_POOL[ndim](1),
-                    CONV[ndim](in_channels, out_channels, 1, bias=False),
-                    PooledNorm(out_channels),
-                    nn.ReLU(inplace=True),
-                )
-            )
+            branches.append(pooled_conv(in_channels, out_channels, ndim=ndim, size=1))
         self.convs = nn.ModuleList(branches)
         self.project = nn.Sequential(
             *conv_norm_relu(len(branches) * out_channels, out_channels, ndim=ndim, kernel=1),

@@ -217,24 +217,15 @@ def _mean_kernel(size: int) -> Tensor:
 
 
 # fmt: off
-IDENTITIES = frozenset(
-    {
-        "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu",
-        "mish", "softplus", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid",
-        "clamp", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
-        "feature_alpha_dropout"
-    }
-)
-UNBOUNDED = frozenset(
-    {
-        "instance_norm", "group_norm", "layer_norm", "rms_norm", "normalize"
-    }
-)
-REDUCTIONS = frozenset(
-    {
-        "mean", "sum", "amax", "amin", "max", "min", "var", "std", "norm", "logsumexp", "cumsum"
-    }
-)
+IDENTITIES = frozenset({
+    "relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish",
+    "softplus", "sigmoid", "tanh", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "clamp",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+})
+UNBOUNDED = frozenset({"instance_norm", "group_norm", "layer_norm", "rms_norm", "normalize"})
+REDUCTIONS = frozenset({
+    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "norm", "logsumexp", "cumsum",
+})
 # fmt: on
 LAYERS: dict[str, Callable[..., Any]] = {
     **{f"conv{n}d": _conv for n in (2, 3)},

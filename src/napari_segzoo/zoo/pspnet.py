@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import ResNet
-from .blocks import ADAPTIVE_AVG_POOL, CONV, PooledNorm, conv_norm_relu, resize_to
+from .blocks import CONV, conv_norm_relu, pooled_conv, resize_to
 from .encoder_head import EncoderHead, fcn_head
 
 
@@ -20,13 +20,7 @@ class PyramidPooling(nn.Module):
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(
-                ADAPTIVE_AVG_POOL[ndim](size),
-                CONV[ndim](in_channels, out_channels, 1, bias=False),
-                PooledNorm(out_channels),
-                nn.ReLU(inplace=True),
-            )
-            for size in bins
+            pooled_conv(in_channels, out_channels, ndim=ndim, size=size) for size in bins
         )
 
     def forward(self, x: Tensor) -> Tensor:
