@@ -22,6 +22,7 @@ from .preview import hide_previews
 from .recipe_files import RecipeFiles
 from .results import LiveLayers, add_class_layer, add_probability_layers
 from .run_form import RunForm
+from .run_region import moved
 from .shared_model import Choice, load_choice, shared_model, unwrap
 from .worker import Job
 
@@ -113,7 +114,9 @@ class RunDock(QWidget):
             "axes": axes,
             "options": asdict(options),
         }
-        self._placement = result_transform(layer, axes)
+        ranges = self.form.cut()
+        offset = tuple(ranges.get(a, (0, 0))[0] for a in axes if a != "C")
+        self._placement = moved(result_transform(layer, axes), offset)
         self._live.watch(())
         self._begin = time.perf_counter()
         self._tiles = 0

@@ -9,8 +9,10 @@ from napari.layers import Image
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QVBoxLayout, QWidget
 
 from ..inference import PredictOptions
+from ..inference.crop import format_region
 from .forms import LayerCombo, add_row, make_choice, make_collapsible, make_form
 from .layers import possible_axes
+from .run_region import Ranges, RegionChoice
 
 if TYPE_CHECKING:
     import napari
@@ -31,6 +33,7 @@ class RunForm(QWidget):
         super().__init__()
         self.image = LayerCombo(viewer, Image)
         self.axes = make_choice(())
+        self.region = RegionChoice(viewer)
         self.output = make_choice(OUTPUTS)
         self.tile = QLineEdit()
         self.tile.setPlaceholderText("auto")
@@ -55,12 +58,13 @@ class RunForm(QWidget):
         Raises
         ------
         InputError
-            If the tile is neither "auto" nor numbers.
+            If the tile is neither "auto" nor numbers, or the part of the image is empty.
         """
         tile: Any = self.tile.text().strip().lower() or "auto"
         if re.fullmatch(r"\d+([\s,x×]+\d+)*", tile):
             numbers = tuple(int(n) for n in re.findall(r"\d+", tile))
             tile = numbers[0] if len(numbers) == 1 else numbers
+        ranges = self.cut()
         return PredictOptions(
             output=self.output.currentData(),
             tile=tile,
@@ -70,12 +74,19 @@ class RunForm(QWidget):
             precision=self.precision.currentData(),
             tta=self.mirror.isChecked(),
             crf=self.crf.isChecked(),
+            region=format_region(ranges) if ranges else None,
         )
+
+    def cut(self) -> Ranges:
+        """Return start and stop along the axes that the part to segment is cut along."""
+        layer = self.image.layer
+        return {} if layer is None else self.region.ranges(layer, self.axes.currentText())
 
     def _lay_out(self) -> None:
         form = make_form()
         add_row(form, "Image", self.image, "The layer to segment")
         add_row(form, "Axes", self.axes, "T time, C channels, Z slices, Y rows, X columns")
+        add_row(form, "Part", self.region, "The result is the same as that part of the whole")
         add_row(form, "Result", self.output, "One layer of classes, of objects, or one per class")
         options = make_form()
         add_row(options, "Tile", self.tile, "Voxels a side, such as 256 or 32, 128, 128")
