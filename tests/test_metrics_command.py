@@ -119,3 +119,19 @@ def test_several_predictions_are_compared_over_folders(evaluate, folder, capsys)
     assert "**good - bad**" in capsys.readouterr().out
     assert evaluate("truth.tif", "found.tif", "found.tif")[0] == 2
     assert evaluate("truth", "good", "--region", ":,:")[0] == 2
+
+
+@pytest.mark.parametrize("axes", ["CYX", "YXC", "YX"])
+def test_probabilities(evaluate, axes):
+    """Object or not with a chance of 0.8 or 0.2: the right class always has 0.8."""
+    chance = np.where(TRUTH, 0.8, 0.2).astype(np.float32)
+    both = np.stack([1 - chance, chance])
+    image = {"CYX": both, "YXC": np.moveaxis(both, 0, 2), "YX": chance}[axes]
+    save_image("chance.tif", image, axes)
+    words = ("truth.tif", "found.tif", "--probabilities", "chance.tif")
+    _, report, _ = evaluate(*words, "--region", "3:12,2:20")
+    assert report["cross_entropy"] == pytest.approx(-np.log(0.8), abs=1e-5)
+    assert report["brier"] == pytest.approx(2 * 0.2**2, abs=1e-5)
+    assert report["calibration_error"] == pytest.approx(0.2, abs=1e-5)
+    assert sum(row["voxels"] for row in report["calibration"]) == 9 * 18
+    assert evaluate(*words, "--task", "instances")[0] == 2

@@ -66,6 +66,14 @@ class Pair:
         shape = self.reference.shape
         return tuple(slice(o, o + int(n)) for o, n in zip(self.origin, shape, strict=True))
 
+    def window(self, image: Any) -> Any:
+        """Return the part that is compared of an image as large as the reference, unread.
+
+        Axes in front of those of the reference, such as classes, are kept whole.
+        """
+        whole = image.shape[: len(image.shape) - len(self.origin)]
+        return _window(image, [*(slice(0, n) for n in whole), *self.region])
+
     def place(self, report: Report) -> Report:
         """Return a report on this pair with positions in the whole reference."""
         return report.placed(self.origin, self.settings)

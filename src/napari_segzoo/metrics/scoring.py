@@ -18,6 +18,7 @@ from .instances import matching_scores, objects
 from .object_table import object_scores
 from .report import Report
 from .scan import Progress, Scan, scan
+from .soft import SoftScores, soft_scores
 from .surface_scores import SURFACE_SCORES, scores_by_label
 
 MOST_CLASSES = 1024
@@ -35,6 +36,7 @@ def evaluate(
     tolerance: Tolerance = None,
     surfaces: bool = True,
     centreline: bool = False,
+    probabilities: Any = None,
     per_slice: bool = False,
     axis: int = 0,
     progress: Progress | None = None,
@@ -65,6 +67,8 @@ def evaluate(
         Take surface distances (for instances: of the matched objects).
     centreline : bool
         Take centreline Dice; loads one frame of each class into memory at a time.
+    probabilities : array-like of float, optional
+        Also score these, see `soft_scores` (semantic only).
     per_slice : bool
         Also score every index along `axis` (semantic only).
     axis : int
@@ -81,7 +85,8 @@ def evaluate(
         A mapping. Semantic: per-class dictionaries "dice", "iou", "precision", "recall",
         "specificity", "volume_similarity", volumes, and (without background) "hd", "hd95",
         "hd95_pooled", "assd", "masd", "nsd"; means of `overlap.overall_scores`; "confusion"
-        (rows = reference) and "labels". Instances: `instances.matching_scores`,
+        (rows = reference) and "labels"; with probabilities "cross_entropy", "brier",
+        "calibration_error" and the bins of "calibration". Instances: `instances.matching_scores`,
         `instances.overlap_scores`, `instances.clustering_scores`, "splits", "merges",
         "boundary_distance".
 
@@ -102,8 +107,10 @@ def evaluate(
     reference, prediction = label_pair(reference, prediction)
     shape = tuple(int(n) for n in reference.shape)
     steps = axis_spacing(spacing, len(shape))
-    if per_slice and task == "instances":
-        raise InputError("per_slice scores classes; with task 'instances' leave it out.")
+    if task == "instances" and (per_slice or probabilities is not None):
+        raise InputError(
+            "per_slice and probabilities score classes; with task 'instances' leave them out."
+        )
     if not -len(shape) <= axis < len(shape):
         raise InputError(f"axis is {axis}, but the label images have {len(shape)} axes.")
     settings: dict[str, Any] = {
@@ -150,6 +157,8 @@ def evaluate(
             for label in labels
             if label != 0
         }
+    if probabilities is not None:
+        values.update(_soft(soft_scores(reference, probabilities, ignore=ignore)))
     values["confusion"] = confusion.tolist()
     values["labels"] = labels
     if per_slice:
@@ -190,6 +199,16 @@ def slice_scores(
     return {
         name: {str(label): [s[name][str(label)] for s in scores] for label in labels}
         for name in ("dice", "iou")
+    }
+
+
+def _soft(found: SoftScores) -> dict[str, Any]:
+    bins = zip(found.confidence, found.accuracy, found.voxels, strict=True)
+    return {
+        "cross_entropy": found.cross_entropy,
+        "brier": found.brier,
+        "calibration_error": found.calibration_error,
+        "calibration": [{"confidence": c, "accuracy": a, "voxels": n} for c, a, n in bins],
     }
 
 

@@ -22,7 +22,7 @@ from ..errors import SegzooError
 from ..metrics import DEFINITIONS, BatchReport, Comparison, Entry, as_batch, with_entry
 from .forms import add_row, make_button, make_choice, make_form, make_row, make_text
 from .score_bars import ScoreBars
-from .score_table import short
+from .score_table import ROW_HEIGHT, short
 
 if TYPE_CHECKING:
     import napari
@@ -161,7 +161,7 @@ class HistoryPanel(QWidget):
                     self.table.setItem(r, c, item)
         lines = min(max(len(shown), 1), SHOWN_ROWS)
         header = self.table.horizontalHeader().sizeHint().height()
-        self.table.setFixedHeight(header + lines * self.table.rowHeight(0) + 4)
+        self.table.setFixedHeight(header + lines * ROW_HEIGHT + 4)
 
     def _rename(self, item: QTableWidgetItem) -> None:
         renamed = self._shown()[item.row()]
@@ -201,6 +201,7 @@ class HistoryPanel(QWidget):
 def _make_table() -> QTableWidget:
     table = QTableWidget(0, 3)
     table.verticalHeader().hide()
+    table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
     table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
     table.setToolTip("Predictions of one name are summarised; double-click a name to change it")
     header = table.horizontalHeader()
@@ -215,6 +216,6 @@ def _sentence(found: Comparison) -> str:
     if found.images < 2:
         return f"{text} on one image"
     return (
-        f"{text} ({found.low:+.3g} to {found.high:+.3g}), p = {found.p_holm:.2g}, "
+        f"{text} (95%: {found.low:+.3g} to {found.high:+.3g}), p = {found.p_holm:.2g}, "
         f"{found.images} images"
     )
