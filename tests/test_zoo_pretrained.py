@@ -182,10 +182,14 @@ def test_a_failed_download_names_the_way_out(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("unet", {"weights": "imagenet"}, "U-Net has no weights 'imagenet'; it has: none"),
+        (
+            "unet",
+            {"weights": "imagenet"},
+            "U-Net has no weights 'imagenet'; there are none for it, or name",
+        ),
         ("pspnet50", {"weights": "imagenet"}, "stem=torchvision"),
         ("fpn_resnet50", {"weights": "imagenet", "width": 8}, "width of 64"),
-        ("fpn_resnet50", {"weights": "coco_voc"}, "it has: imagenet"),
+        ("fpn_resnet50", {"weights": "coco_voc"}, "it has imagenet, or name a file"),
         ("fcn_resnet50", {"weights": "coco_voc", "backbone": "resnet18"}, "for resnet50"),
         ("unet", {"weights": "missing.pth"}, "There is no file of weights missing.pth"),
     ],

@@ -73,8 +73,8 @@ def load_weights(
     if str(weights) not in NAMED:
         return fit(network, read_state_dict(weights), str(weights), build)
     if weights not in spec.weights:
-        known = ", ".join(spec.weights) or "none"
-        raise InputError(f"{spec.title} has no weights {weights!r}; it has: {known}.")
+        known = f"it has {' and '.join(spec.weights)}" if spec.weights else "there are none for it"
+        raise InputError(f"{spec.title} has no weights {weights!r}; {known}, or name a file.")
     backbone: Any = network.backbone
     if getattr(backbone, "stem", "torchvision") != "torchvision":
         raise InputError(
