@@ -139,3 +139,15 @@ def test_results_that_would_share_a_name_are_refused(tmp_path):
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="no images"):
         pair_files(tmp_path, tmp_path / "out")
+
+
+def test_resuming_leaves_out_what_is_complete_and_nothing_else(tmp_path, image, monkeypatch):
+    model = tiny_model()
+    path, begun = tmp_path / "out.tif", tmp_path / "begun.tif"
+    for target in (path, begun):
+        segzoo.predict(model, image, out=target, tile=32)
+    interrupt(tiny_model(seed=1), image, begun, 5, monkeypatch, overwrite=True)
+    (tmp_path / ".out.tif.partial" / "result.zarr").mkdir(parents=True)
+    assert pair_files(tmp_path / "image.tif", path, resume=True) == []
+    assert not (tmp_path / ".out.tif.partial").exists()
+    assert len(pair_files(tmp_path / "image.tif", begun, resume=True)) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,15 @@ from .events import BlockSeparated, Event, TileDone
 from .plan import DEFAULTS, Plan, PredictOptions
 from .predict import prepare
 from .prediction import Prediction
-from .store import OBJECTS, as_before, open_store, read_progress, write_progress
+from .store import (
+    OBJECTS,
+    as_before,
+    discard,
+    open_store,
+    read_progress,
+    store_of,
+    write_progress,
+)
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
@@ -85,14 +92,14 @@ class FileRun:
                 overwrite=self.overwrite,
             )
         except InputError:
-            shutil.rmtree(self.store, ignore_errors=True)
+            discard(self.store)
             raise
         except OSError as error:
             raise RunError(
                 f"{self.path} could not be written: {error.strerror or error}; what is done is "
                 "kept beside it, so make room and resume."
             ) from error
-        shutil.rmtree(self.store, ignore_errors=True)
+        discard(self.store)
 
     @property
     def start(self) -> int:
@@ -179,7 +186,7 @@ def prepare_file(
     check_output(path, overwrite=overwrite or resume)
     if scheduler is not None:
         check_scheduler(scheduler)
-    store = path.with_name(f".{path.name}.partial")
+    store = store_of(path)
     record = read_progress(store) if resume else None
     if record:
         options = replace(options, tile=record["tile"], device=record["device"])
@@ -196,7 +203,7 @@ def prepare_file(
                 "begin anew."
             )
     if not record:
-        shutil.rmtree(store, ignore_errors=True)
+        discard(store)
     open_store(run, store, keep=bool(record))
     scale = dict(zip(getattr(image, "axes", ""), getattr(image, "scale", ()), strict=False))
     return FileRun(

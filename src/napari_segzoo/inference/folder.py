@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..io import is_zarr, list_images
+from .store import discard, read_progress, store_of
 
 
 def pair_files(
@@ -24,7 +25,8 @@ def pair_files(
     overwrite : bool
         Whether existing files may be replaced.
     resume : bool
-        Leave out images whose file is there already.
+        Leave out images whose file is there already, and not about to be replaced by a run that
+        was interrupted.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def pair_files(
         be replaced.
     """
     if not source.is_dir() or is_zarr(source):
-        return [] if resume and target.exists() else [(source, target)]
+        return [] if resume and _is_complete(target) else [(source, target)]
     images = list_images(source)
     if not images:
         raise InputError(f"The folder {source} holds no images that can be opened.")
@@ -57,7 +59,16 @@ def pair_files(
             raise InputError(
                 f"{result} exists already; choose another folder, overwrite, or resume."
             )
-    return [(i, r) for i, r in pairs if not (resume and r.exists())]
+    return [(i, r) for i, r in pairs if not (resume and _is_complete(r))]
+
+
+def _is_complete(result: Path) -> bool:
+    """Whether a file is there and nothing is left to do; removes what was left of a clean-up."""
+    store = store_of(result)
+    if not result.exists() or read_progress(store) is not None:
+        return False
+    discard(store)
+    return True
 
 
 def _result_name(image: Path) -> str:

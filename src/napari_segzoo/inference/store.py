@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,24 @@ if TYPE_CHECKING:
 CHUNK = {2: 512, 3: 128}
 """Side of the chunks of the arrays, along the axes that the model sees."""
 OBJECTS = "objects.npz"
+PROGRESS = "progress.json"
+
+
+def store_of(path: Path) -> Path:
+    """Return the folder beside a file to be written."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def discard(store: Path) -> None:
+    """Remove a store; if that is interrupted, what is left is known not to be one."""
+    (store / PROGRESS).unlink(missing_ok=True)
+    shutil.rmtree(store, ignore_errors=True)
 
 
 def read_progress(store: Path) -> dict[str, Any] | None:
     """Return what `write_progress` wrote; None if there is nothing."""
     try:
-        record: dict[str, Any] = json.loads((store / "progress.json").read_text())
+        record: dict[str, Any] = json.loads((store / PROGRESS).read_text())
     except (OSError, ValueError):
         return None
     return record
@@ -44,7 +57,7 @@ def write_progress(store: Path, identity: str, plan: Plan, done: int) -> None:
     }
     temporary = store / "progress.new"
     temporary.write_text(json.dumps(record))
-    temporary.replace(store / "progress.json")
+    temporary.replace(store / PROGRESS)
 
 
 def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
