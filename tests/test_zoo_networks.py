@@ -11,7 +11,7 @@ from torch import nn
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import ModelSpec, create_model, list_models, register
 from napari_segzoo.zoo.blocks import InstanceNorm, PooledNorm, count_parameters
-from napari_segzoo.zoo.cost import cost
+from napari_segzoo.zoo.cost import cost, voxel_cost
 from napari_segzoo.zoo.encnet import Encoding
 from napari_segzoo.zoo.fastfcn import JPU
 from napari_segzoo.zoo.fcn import FCN
@@ -306,9 +306,11 @@ def test_the_documented_example_works(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("napari_segzoo.zoo.registry._SPECS", {})
     exec(entry.replace("napari_segzoo.zoo.stack:", "documented_stack:"), {})
     exec(use, {})
-    assert capsys.readouterr().out.strip() == "(31, 31)"
     (spec,) = list_models()
-    assert spec.receptive_field == 31
+    field, measured = capsys.readouterr().out.splitlines()
+    assert (field, spec.receptive_field) == ("(31, 31)", 31)
+    assert measured == str(spec.costs[0])
+    assert spec.costs == tuple(voxel_cost("stack", ndim) for ndim in spec.ndims)
     for ndim in spec.ndims:
         network = create_model("stack", ndim=ndim, in_channels=2, num_classes=3)
         assert network(torch.rand(1, 2, *(7, 9, 11)[:ndim])).shape[1] == 3
