@@ -18,9 +18,9 @@ from .head import fit_head
 from .job import Job
 from .undrawn import UndrawnLoss
 
-SMOOTHNESS, SMOOTHNESS_FROM_BASE = 2.0, 0.5
-"""Weight of the smoothness of what is not drawn, from scratch and from a base."""
-KEEP_KNOWN, KEEP_FITTED = 10.0, 0.3
+SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
+"""Weight of the smoothness of what is not drawn; less if the base knows the drawn classes."""
+KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them."""
 
@@ -80,9 +80,9 @@ def make_start(job: Job) -> Start:
     stands_for = fit_head(network, old, job.training, patch, count, job.options.seed, same)
     undrawn = UndrawnLoss()
     if sparse and stands_for is not None:
-        undrawn = UndrawnLoss(SMOOTHNESS_FROM_BASE, KEEP_KNOWN, Merged(old, stands_for, count))
+        undrawn = UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, Merged(old, stands_for, count))
     elif sparse:
-        undrawn = UndrawnLoss(SMOOTHNESS_FROM_BASE, KEEP_FITTED, copy.deepcopy(network).eval())
+        undrawn = UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
     network.train()
     if sparse:
         for module in network.modules():

@@ -1,0 +1,120 @@
+"""What a fine-tuning starts from: a last layer fitted to the strokes, and what is kept."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import dice, squares, tiny_model
+from torch.nn import functional as F
+
+import napari_segzoo as segzoo
+from napari_segzoo.training import Finished
+from napari_segzoo.training.data import IGNORE
+from napari_segzoo.training.head import fit_head
+from napari_segzoo.training.start import Merged
+from napari_segzoo.training.undrawn import UndrawnLoss
+
+
+def tune(image, labels, **options):
+    *_, last = segzoo.finetune(image, labels, seed=0, **options)
+    assert isinstance(last, Finished)
+    return last.model
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model that finds bright squares, and an image of others with the truth."""
+    image, truth = squares()
+    model = tune(
+        image,
+        truth.astype(np.uint8),
+        unlabeled="background",
+        steps=40,
+        architecture_options={"widths": (8, 16)},
+    )
+    return model, *squares(seed=1)
+
+
+def strokes(first, second):
+    """Two short strokes in each of two masks: 1 in the first, 2 in the second."""
+    drawn = np.zeros(first.shape, np.uint8)
+    for value, mask in ((1, first), (2, second)):
+        at = np.argwhere(mask)
+        drawn[tuple(at[len(at) // 3 : len(at) // 3 + 12].T)] = value
+        drawn[tuple(at[2 * len(at) // 3 :][:12].T)] = value
+    return drawn
+
+
+def test_what_the_base_knows_is_there_before_training(trained):
+    model, image, truth = trained
+    before = dice(segzoo.predict(model, image) > 0, truth)
+    assert before > 0.9
+    drawn = strokes(~truth, truth)
+    after = tune(image, drawn, base=model, steps=1, learning_rate=1e-9, class_names=("a", "b"))
+    assert dice(segzoo.predict(after, image) > 0, truth) > before - 0.03
+
+
+def test_classes_may_be_drawn_in_another_order_than_the_base_has_them(trained):
+    model, image, truth = trained
+    after = tune(
+        image,
+        strokes(truth, ~truth),
+        base=model,
+        steps=1,
+        learning_rate=1e-9,
+        class_names=("block", "ground"),
+    )
+    assert dice(segzoo.predict(after, image) == 0, truth) > 0.85
+
+
+def test_training_keeps_what_the_base_knows(trained):
+    """Strokes in one corner say nothing of the rest, where the base stays right."""
+    model, image, truth = trained
+    corner = np.zeros_like(truth)
+    corner[:48, :48] = True
+    drawn = strokes(~truth & corner, truth & corner if (truth & corner).any() else truth)
+    after = tune(image, drawn, base=model, steps=30, class_names=("a", "b"))
+    assert dice(segzoo.predict(after, image) > 0, truth) > 0.9
+
+
+def test_a_base_that_knows_nothing_gets_a_fitted_last_layer():
+    image, truth = squares(seed=1)
+    base = tiny_model(widths=(8, 16))
+    drawn = strokes(~truth, truth)
+    after = tune(image, drawn, base=base, steps=1, learning_rate=1e-9)
+    assert dice(segzoo.predict(after, image) > 0, truth) > 0.7
+
+
+def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
+    from napari_segzoo.training.data import training_image
+
+    image, truth = squares()
+    item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
+    network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    found = fit_head(network, network, [item], (32, 32), 2, 0, False)
+    assert found is None
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+
+
+def test_merged_outputs_add_up_their_probabilities():
+    logits = torch.log(torch.tensor([0.2, 0.3, 0.5])).view(1, 3, 1, 1)
+    merged = Merged(torch.nn.Identity(), torch.tensor([0, 1, 1]), 2)
+    np.testing.assert_allclose(merged(logits).exp().flatten(), [0.2, 0.8], rtol=1e-6)
+
+
+def test_keeping_bears_on_voxels_that_are_not_drawn_alone():
+    torch.manual_seed(0)
+    x = torch.rand(1, 2, 4, 4)
+    logits = torch.rand(1, 2, 4, 4, requires_grad=True)
+    target = torch.full((1, 4, 4), IGNORE)
+    target[0, :2] = 1
+    loss = UndrawnLoss(keep=2.0, teacher=torch.nn.Identity())
+    value = loss(logits, x, x, target, torch.float32)
+    wanted = F.softmax(x, 1)
+    entropy = -(wanted * F.log_softmax(logits, 1)).sum(1)
+    torch.testing.assert_close(value, 2 * entropy[0, 2:].mean())
+    value.backward()
+    assert not logits.grad[0, :, :2].any()
+    same = x.clone().requires_grad_()
+    loss(same, x, x, target, torch.float32).backward()
+    assert same.grad.abs().max() < 1e-6, "nothing to learn where the network is the teacher"
