@@ -179,10 +179,11 @@ def test_a_run_goes_on_where_it_was_stopped(start, column_voxels):
 
 
 @pytest.fixture
-def little_memory(monkeypatch):
+def little_memory(monkeypatch, tmp_path):
     """Make the network run out of memory on tiles above a number of pixels."""
-    from napari_segzoo.inference import loading
+    from napari_segzoo.inference import loading, remembered
 
+    monkeypatch.setattr(remembered, "cache_file", lambda: tmp_path / "tiles.json")
     make = loading.make_forward
 
     def limited(limit):

@@ -83,6 +83,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def release_memory(device: str) -> None:
+    """Return what PyTorch keeps of a GPU's memory after a run that had too little of it."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
 def _available_memory() -> int:
     """Available main memory in bytes, within the limit of a container if there is one."""
     import psutil

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, prod
 
+from ..errors import InputError
 from .tiling import round_up
 
 SHARE = 0.25
@@ -80,6 +81,40 @@ class Fit:
             else:
                 sides[axis] = min(side, sides[axis])
         return tuple(sides)
+
+    def tile_near(self, asked: int | Sequence[int]) -> tuple[int, ...]:
+        """Return a tile of the size asked for, rounded up to what the network takes.
+
+        Raises
+        ------
+        InputError
+            If the numbers are too few, too many, or too small.
+        """
+        ndim = len(self.shape)
+        numbers = [asked] * ndim if isinstance(asked, int) else [int(n) for n in asked]
+        if len(numbers) != ndim or min(numbers) < 1:
+            raise InputError(
+                f"tile must be one number or {ndim} numbers of at least 1, not {asked!r}."
+            )
+        sides = zip(numbers, self.divisor, self.padded, strict=True)
+        tile = tuple(min(round_up(n, d), p) for n, d, p in sides)
+        for side, least, padded in zip(tile, self.least, self.padded, strict=True):
+            if self.halo is not None and side < min(padded, least):
+                raise InputError(
+                    f"The exact blend of this model needs tiles of at least {least} voxels a "
+                    f"side, not {side}; choose a larger tile or the gaussian blend."
+                )
+        return tile
+
+    def half(self, tile: Sequence[int]) -> tuple[int, ...] | None:
+        """Halve the longest side of a tile that can be halved; None if none can."""
+        halves = [round_up(t / 2, d) for t, d in zip(tile, self.divisor, strict=True)]
+        least = self.divisor if self.halo is None else self.least
+        possible = [a for a in range(len(tile)) if least[a] <= halves[a] < tile[a]]
+        if not possible:
+            return None
+        longest = max(possible, key=lambda a: tile[a])
+        return tuple(halves[a] if a == longest else t for a, t in enumerate(tile))
 
     def _side(self, axis: int, count: int) -> int:
         """Smallest side of which `count` windows cover the image along one axis."""

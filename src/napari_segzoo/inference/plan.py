@@ -13,6 +13,7 @@ from .choice import ENGINES, LONG_RUN, choose_engine, choose_precision, half_pre
 from .device import find_device, free_memory
 from .fit import Fit
 from .refine import block_bytes
+from .remembered import recall
 from .tiling import BLENDS, Tiling, round_up
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("labels", "instances", "probabilities")
 TILE_VOXELS = {2: 512**2, 3: 128**3}
-"""Larger tiles save little and fall out of the processor's cache."""
+"""Voxels of a tile..."""
+MOST_TILE_VOXELS = {2: 1024**2, 3: 160**3}
+"""...and of a tile whose activations, in float32, stay within the following."""
+TILE_BYTES = 512 << 20
+COLUMN_BYTES = 512 << 20
+"""Sums held at once; several times more where a single tile takes much of it."""
 TRIAL_TILES = 8
 """Runs of fewer tiles are over before a trial of bfloat16 has paid."""
 MEMORY_SHARE = 0.5
@@ -149,11 +155,17 @@ def make_plan(model: SegmentationModel, layout: Layout, options: PredictOptions)
     fit = _fit(model, layout, options)
     budget = int(free_memory(device) * MEMORY_SHARE)
     if isinstance(options.tile, str):
-        tile, cost = _own_tile(model, fit, device, int(budget * 0.7))
+        fitted = recall(model, device)
+        tile, cost = _own_tile(model, fit, device, int(budget * 0.7), fitted)
     else:
-        tile = _tile_asked_for(options.tile, fit)
+        fitted = None
+        tile = fit.tile_near(options.tile)
         cost = _cost(model, tile)
-    return _finish(model, layout, options, device, fit, tile, cost, budget)
+    plan = _finish(model, layout, options, device, fit, tile, cost, budget)
+    if fitted is not None and plan.batch > 1:
+        batch = min(plan.batch, max(1, fitted // prod(tile)))
+        plan = replace(plan, batch=batch, tile_bytes=plan.tile_bytes // plan.batch * batch)
+    return plan
 
 
 def shrink_plan(model: SegmentationModel, plan: Plan, options: PredictOptions) -> Plan | None:
@@ -164,30 +176,19 @@ def shrink_plan(model: SegmentationModel, plan: Plan, options: PredictOptions) -
     """
     if plan.batch > 1:
         return replace(plan, batch=plan.batch // 2, tile_bytes=plan.tile_bytes // 2)
-    fit = _fit(model, plan.layout, options)
     same = replace(options, device=plan.device, precision=plan.precision)
-    smaller = halve_tile(plan.tiling.window_shape, plan.tiling.divisor, fit.halo)
-    if smaller is not None and max(smaller) >= max(32, *plan.tiling.divisor):
-        return make_plan(model, plan.layout, replace(same, tile=smaller))
+    smaller = _fit(model, plan.layout, options).half(plan.tiling.window_shape)
     half = half_precision(plan.device)
-    if options.precision == "auto" and plan.precision == "float32" and half is not None:
-        return make_plan(model, plan.layout, replace(same, tile=plan.tiling.tile, precision=half))
-    if plan.device != "cpu":
-        return make_plan(model, plan.layout, replace(options, device="cpu"))
-    return None
-
-
-def halve_tile(
-    tile: Sequence[int], divisor: Sequence[int], halo: Sequence[int] | None
-) -> tuple[int, ...] | None:
-    """Halve the longest side that can be halved; None if none can."""
-    halves = [round_up(t / 2, d) for t, d in zip(tile, divisor, strict=True)]
-    least = [2 * h + d for h, d in zip(halo or (0,) * len(tile), divisor, strict=True)]
-    possible = [a for a in range(len(tile)) if least[a] <= halves[a] < tile[a]]
-    if not possible:
+    if smaller is not None and max(smaller) >= max(32, *plan.tiling.divisor):
+        changed = replace(same, tile=smaller)
+    elif options.precision == "auto" and plan.precision == "float32" and half is not None:
+        changed = replace(same, tile=plan.tiling.tile, precision=half)
+    elif plan.device != "cpu":
+        changed = replace(options, device="cpu")
+    else:
         return None
-    longest = max(possible, key=lambda a: tile[a])
-    return tuple(halves[a] if a == longest else t for a, t in enumerate(tile))
+    shrunk = make_plan(model, plan.layout, changed)
+    return replace(shrunk, tiling=replace(shrunk.tiling, box=plan.tiling.box))
 
 
 def _fit(model: SegmentationModel, layout: Layout, options: PredictOptions) -> Fit:
@@ -209,13 +210,20 @@ def _exact_halo(model: SegmentationModel, divisor: Sequence[int]) -> tuple[int, 
 
 
 def _own_tile(
-    model: SegmentationModel, fit: Fit, device: torch.device, most_bytes: int
+    model: SegmentationModel, fit: Fit, device: torch.device, most_bytes: int, fitted: int | None
 ) -> tuple[tuple[int, ...], Cost]:
-    """Choose the tile whose activations, in float32, take at most so many bytes."""
-    voxels = TILE_VOXELS[len(fit.shape)]
+    """Choose the tile whose activations, in float32, take at most so many bytes.
+
+    `fitted` is the number of voxels that memory was enough for in an earlier run, if known.
+    """
+    ndim = len(fit.shape)
+    tile = fit.tile(TILE_VOXELS[ndim])
+    bytes_per_voxel = _cost(model, tile).activation_bytes / prod(tile)
+    voxels = min(MOST_TILE_VOXELS[ndim], int(TILE_BYTES / bytes_per_voxel))
+    voxels = max(voxels, TILE_VOXELS[ndim])
     if fit.halo is not None:
         voxels = max(voxels, prod(min(4 * h, p) for h, p in zip(fit.halo, fit.padded, strict=True)))
-    tile = fit.tile(voxels)
+    tile = fit.tile(voxels if fitted is None else min(voxels, fitted))
     while (cost := _cost(model, tile)).activation_bytes > most_bytes:
         smaller = fit.tile(int(prod(tile) * min(0.9, most_bytes / cost.activation_bytes)))
         if smaller == tile:
@@ -226,23 +234,6 @@ def _own_tile(
             )
         tile = smaller
     return tile, cost
-
-
-def _tile_asked_for(asked: int | Sequence[int], fit: Fit) -> tuple[int, ...]:
-    ndim = len(fit.shape)
-    numbers = [asked] * ndim if isinstance(asked, int) else [int(n) for n in asked]
-    if len(numbers) != ndim or min(numbers) < 1:
-        raise InputError(f"tile must be one number or {ndim} numbers of at least 1, not {asked!r}.")
-    tile = tuple(
-        min(round_up(n, d), p) for n, d, p in zip(numbers, fit.divisor, fit.padded, strict=True)
-    )
-    for side, least, padded in zip(tile, fit.least, fit.padded, strict=True):
-        if fit.halo is not None and side < padded and side < least:
-            raise InputError(
-                f"The exact blend of this model needs tiles of at least {least} voxels a side, "
-                f"not {side}; choose a larger tile or the gaussian blend."
-            )
-    return tile
 
 
 def _cost(model: SegmentationModel, tile: Sequence[int]) -> Cost:
@@ -278,7 +269,8 @@ def _finish(
     if device.type == "cuda":
         batch = max(1, min(16, int(budget * 0.7) // max(tile_bytes, 1)))
     scores_bytes = 4 * model.info.num_outputs
-    column_voxels = max(int(budget * 0.2), 64 << 20) // scores_bytes
+    column_bytes = min(budget // 5, max(COLUMN_BYTES, 8 * prod(tile) * scores_bytes))
+    column_voxels = max(column_bytes, 64 << 20) // scores_bytes
     held = min(tile[0] * prod(layout.spatial_shape[1:]), max(column_voxels, prod(tile)))
     memory = tile_bytes * batch + held * scores_bytes
     if options.crf:

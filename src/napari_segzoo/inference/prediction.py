@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
 from .ahead import ahead
-from .device import is_out_of_memory
+from .device import is_out_of_memory, release_memory
 from .events import Event, Note, TileDone
 from .objects import separate
 from .plan import Plan, PredictOptions, shrink_plan
 from .reading import TileReader, stack, within
 from .refine import refine
+from .remembered import remember
 from .walk import Step, count_steps, cut_columns, walk
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Prediction:
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
+        planned = self.plan
         while True:
             try:
                 yield from self._run_plan(start)
@@ -101,10 +103,14 @@ class Prediction:
                         "Memory ran out even with the smallest tile; close other programs or "
                         "use a smaller model."
                     ) from error
+                release_memory(self.plan.device)
                 self.plan, start = smaller, 0
                 yield Note(f"Memory ran out; going on with less: {smaller.summary()}.")
             else:
                 break
+        stepped_down = self.plan.tile_bytes < planned.tile_bytes
+        if stepped_down and self.plan.device == planned.device and self.options.tile == "auto":
+            remember(self.model, self.plan)
         if self.plan.output == "instances":
             yield Note("Separating objects.")
             yield from separate(self)
