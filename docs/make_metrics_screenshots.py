@@ -81,7 +81,7 @@ def draw_classes():
     model = segzoo.load_model("nuclei")
     scenes = [load_nuclei(2, seed) for seed in range(1, 6)]
     segmented = [np.asarray(segzoo.predict(model, image, axes="YX")) for image, _ in scenes]
-    viewer, dock = open_viewer(1050)
+    viewer, dock = open_viewer(1100)
     for number, ((image, truth), found) in enumerate(zip(scenes, segmented, strict=True), 1):
         viewer.layers.clear()
         place = {"scale": NUCLEI_VOXEL_SIZES[2], "units": ("um", "um")}
