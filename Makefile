@@ -35,6 +35,7 @@ docs: $(VENV)/.docs ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench ## speed and memory, beside other libraries
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/metrics.py
 
