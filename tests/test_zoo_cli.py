@@ -94,7 +94,8 @@ def test_info_costs_a_trained_model(capsys):
     ("words", "message"),
     [
         (["info", "fcn8s", "--tile", "8,8,8"], "FCN-8s works in 2D, so a tile cannot have 3 sides"),
-        (["info", "nuclei", "--tile", "8,8,8"], "works in 2D"),
+        (["info", "nuclei", "--tile", "8,8,8"], "nuclei works in 2D"),
+        (["info", "nuclei", "--channels", "3"], "those of nuclei are settled"),
         (["models", "--tile", "big"], "not 'big'"),
         (["info", "unet", "--option", "width=3"], "no option 'width'"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from json import dumps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -64,20 +65,30 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell what is known of one network or trained model, and what a tile costs."""
+    from ..errors import InputError
+    from ..model import find_model
     from ..zoo import get_spec, list_models
-    from ..zoo.facts import default_costs, network_facts, parse_tile
+    from ..zoo.facts import default_costs, network_facts, parse_tile, tiles_for
 
     sides = parse_tile(tile)
+    changed = bool(option) or (channels, classes) != (1, 2)
     if model not in {spec.name for spec in list_models()}:
-        _tell_model(model, sides, json)
+        path = find_model(model)
+        if changed:
+            raise InputError(
+                "--channels, --classes and --option are for networks that are yet to be trained; "
+                f"those of {model} are settled."
+            )
+        _tell_model(model, path, sides, json)
         return
     spec = get_spec(model)
-    options = dict(parse_option(o) for o in option)
-    if options or (channels, classes) != (1, 2):
+    if changed:
         from ..zoo.receptive_field import configured
 
+        options = dict(parse_option(o) for o in option)
         spec = configured(spec, options)
-        costs = _measure(spec.name, spec.ndims, sides, channels, classes, options)
+        tiles = tiles_for(spec.title, spec.ndims, sides)
+        costs = _measure(spec.name, tiles, channels, classes, options)
     else:
         costs = default_costs(spec, sides)
     if json:
@@ -88,20 +99,15 @@ def info(
         print(f"{title:18} {text}")
 
 
-def _tell_model(model: str, sides: Sequence[int], json: bool) -> None:
-    from ..model import count_stored_parameters, find_model, read_info
-    from ..zoo.facts import by, cost_text
+def _tell_model(model: str, path: Path, sides: Sequence[int], json: bool) -> None:
+    from ..model import count_stored_parameters, read_info
+    from ..zoo.facts import by, cost_text, tiles_for
 
-    path = find_model(model)
     info = read_info(path)
     record = _info_record(model, info)
     record["parameters"] = count_stored_parameters(path)
-    costs = []
-    if sides:
-        architecture, ndims = info.architecture, (info.ndim,)
-        costs = _measure(
-            architecture, ndims, sides, info.in_channels, info.num_outputs, info.options
-        )
+    tiles = tiles_for(model, (info.ndim,), sides) if sides else []
+    costs = _measure(info.architecture, tiles, info.in_channels, info.num_outputs, info.options)
     if json:
         print_json({**record, "costs": [_cost_record(cost) for cost in costs]})
         return
@@ -113,14 +119,14 @@ def _tell_model(model: str, sides: Sequence[int], json: bool) -> None:
 
 def _measure(
     name: str,
-    ndims: Sequence[int],
-    sides: Sequence[int],
+    tiles: Sequence[tuple[int, ...]],
     channels: int,
     classes: int,
     options: Mapping[str, Any],
 ) -> list[Cost]:
+    if not tiles:
+        return []
     from ..zoo.cost import configuration_cost
-    from ..zoo.facts import tiles_for
 
     return [
         configuration_cost(
@@ -131,7 +137,7 @@ def _measure(
             options=options,
             tile=tile,
         )
-        for tile in tiles_for(name, ndims, sides)
+        for tile in tiles
     ]
 
 
