@@ -41,6 +41,7 @@ class MetricsDock(QWidget):
         self._compared: Compared | None = None
         self._preview: Report | None = None
         self._again = False
+        self._kept = False
         self.form = ScoreForm(self._viewer)
         self.measure_button = make_button("Measure", "Compare the two layers", self.measure)
         self.cancel_button = make_button("Cancel", "Stop measuring", self.cancel)
@@ -60,8 +61,11 @@ class MetricsDock(QWidget):
         return self._job.running
 
     def measure(self) -> None:
-        """Start comparing."""
-        if not self._job.running and (problem := self._measure()):
+        """Start comparing; the history will keep the scores."""
+        if self._job.running:
+            return
+        self._kept = True
+        if problem := self._measure():
             self._complain(problem)
 
     def cancel(self) -> None:
@@ -165,7 +169,8 @@ class MetricsDock(QWidget):
                 self._show(report)
         elif isinstance(event, Report):
             self._show(event)
-            self._remember()
+            if self._kept:
+                self._remember()
             self.status.say(self._compared.note)
         elif isinstance(event, np.ndarray):
             self._add_errors(event)
@@ -194,12 +199,8 @@ class MetricsDock(QWidget):
             f"{compared.prediction.name} errors",
             part_transform(compared.reference, compared.pair.origin),
         )
-        layer.metadata["napari_segzoo"] = {
-            "errors": {
-                "reference": compared.reference.name,
-                "prediction": compared.prediction.name,
-            }
-        }
+        names = {"reference": compared.reference.name, "prediction": compared.prediction.name}
+        layer.metadata["napari_segzoo"] = {"errors": names}
         compared.prediction.visible = False
         self.panel.show_legend(task)
         self.status.say("")
@@ -225,10 +226,13 @@ class MetricsDock(QWidget):
         self._on_change()
 
     def _on_change(self) -> None:
-        """Measure again, after the present run if there is one."""
+        """Measure again, after the present run if there is one; the history takes no note."""
         wanted = self.form.follow.isChecked()
         self._again = wanted and self._job.running
-        if wanted and not self._job.running and (problem := self._measure()):
+        if not wanted or self._job.running:
+            return
+        self._kept = False
+        if problem := self._measure():
             self.status.complain(problem)
 
     def _go_to_slice(self, number: int) -> None:
@@ -274,7 +278,7 @@ class MetricsDock(QWidget):
             files.layer(prediction, possible_axes(prediction)[0]),
             compared.spacing,
             options["task"],
-            ignore=None if self.form.ignore.value() < 0 else self.form.ignore.value(),
+            ignore=self.form.ignored,
             tolerance=options["tolerance"],
             centreline=options["centreline"] or None,
             fit=settings.get("fit"),

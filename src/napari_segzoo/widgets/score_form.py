@@ -110,6 +110,11 @@ class ScoreForm(QWidget):
         self._connect()
         self._on_layers()
 
+    @property
+    def ignored(self) -> int | None:
+        """The reference label that does not count."""
+        return None if self.ignore.value() < 0 else self.ignore.value()
+
     def compared(self) -> Compared:
         """Return what is to be compared; reads no data.
 
@@ -138,7 +143,7 @@ class ScoreForm(QWidget):
             placement=placement,
             region=region,
             mask=mask,
-            ignore=None if self.ignore.value() < 0 else self.ignore.value(),
+            ignore=self.ignored,
         )
         note = ""
         if fit is None and moved:

@@ -84,6 +84,11 @@ class HistoryPanel(QWidget):
         history.changed.connect(self.refresh)
 
     @property
+    def entries(self) -> list[Entry]:
+        """What is shown, one by one."""
+        return [e for e in self._history.entries if e.report.task == self._task]
+
+    @property
     def batch(self) -> BatchReport:
         """What is shown, by image and prediction."""
         return as_batch(self._history.entries, self._task)
@@ -109,7 +114,7 @@ class HistoryPanel(QWidget):
                 self.metric.setCurrentIndex(place if place >= 0 else max(first, 0))
         self._show_metric()
         if self.parent() is not None:
-            self.setVisible(bool(self._shown()))
+            self.setVisible(bool(self.entries))
 
     def save(self, path: str | Path) -> None:
         """Write all scores as CSV, or the main ones as Markdown if `path` ends so."""
@@ -130,13 +135,10 @@ class HistoryPanel(QWidget):
     def remove_selected(self) -> None:
         """Take the selected entries out, or all if none is selected."""
         rows = {index.row() for index in self.table.selectedIndexes()}
-        shown = self._shown()
+        shown = self.entries
         gone = [shown[r] for r in rows] or shown
         kept = [e for e in self._history.entries if not any(e is g for g in gone)]
         self._history.set_entries(kept)
-
-    def _shown(self) -> list[Entry]:
-        return [e for e in self._history.entries if e.report.task == self._task]
 
     def _show_metric(self) -> None:
         name, batch = self.metric.currentText(), self.batch
@@ -147,7 +149,7 @@ class HistoryPanel(QWidget):
         self.comparison.setVisible(bool(lines))
 
     def _fill_table(self, metric: str) -> None:
-        shown = self._shown()
+        shown = self.entries
         with QSignalBlocker(self.table):
             self.table.setRowCount(len(shown))
             self.table.setHorizontalHeaderLabels(["Image", "Prediction", metric.replace("_", " ")])
@@ -164,7 +166,7 @@ class HistoryPanel(QWidget):
         self.table.setFixedHeight(header + lines * ROW_HEIGHT + 4)
 
     def _rename(self, item: QTableWidgetItem) -> None:
-        renamed = self._shown()[item.row()]
+        renamed = self.entries[item.row()]
         self._history.set_entries(
             [
                 replace(e, prediction=item.text() or e.prediction) if e is renamed else e

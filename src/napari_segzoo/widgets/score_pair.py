@@ -79,7 +79,8 @@ def inside_shapes(shapes: Shapes, layer: Labels, through: bool) -> tuple[Region,
     layer : Labels
         Its shape is that of the mask.
     through : bool
-        Whether a shape counts in all slices, or only in that in which it was drawn.
+        Whether a shape counts in all slices, or only in that in which it was drawn. Shapes
+        with fewer axes than `layer` lie in no slice and count in all.
 
     Raises
     ------
@@ -97,6 +98,7 @@ def inside_shapes(shapes: Shapes, layer: Labels, through: bool) -> tuple[Region,
         )
     size = tuple(int(n) for n in full_array(layer).shape)
     planes = [_plane(outline, shapes.name) for outline in outlines]
+    through = through or shapes.ndim < layer.ndim
 
     def read(region: Region) -> NDArray[np.bool_]:
         inside = np.zeros([s.stop - s.start for s in region], bool)
@@ -108,7 +110,7 @@ def inside_shapes(shapes: Shapes, layer: Labels, through: bool) -> tuple[Region,
     high = np.max([outline.max(axis=0) for outline in outlines], axis=0)
     box = []
     for axis, n in enumerate(size):
-        whole = through and all(axis not in plane for plane in planes)
+        whole = through and any(axis not in plane for plane in planes)
         first, last = (0, n - 1) if whole else (round(low[axis]), round(high[axis]))
         box.append(slice(max(0, first), min(n, last + 1)))
     if any(s.start >= s.stop for s in box):
