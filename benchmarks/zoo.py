@@ -115,18 +115,17 @@ def add_result(path, result):
 
 def print_table(results):
     seeds = sorted({r.seed for r in results})
-    columns = "".join(f" seed {seed} |" for seed in seeds)
-    print(f"| network | family | parameters | steps | mean Dice |{columns}")
-    print("|---|---|---|---|---|" + "---|" * len(seeds))
+    columns = ["network", "family", "parameters", "steps", *(f"Dice, seed {n}" for n in seeds)]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for spec in sorted(segzoo.list_models(ndim=2), key=lambda spec: spec.family):
         own = {r.seed: r for r in results if r.name == spec.name}
         if not own:
             continue
         first = next(iter(own.values()))
-        mean = statistics.mean(r.dice for r in own.values())
         dice = [f"{own[seed].dice:.3f}" if seed in own else "" for seed in seeds]
         size = f"{first.parameters / 1e6:.2f} M"
-        cells = [f"`{spec.name}`", spec.family, size, str(first.steps), f"{mean:.3f}", *dice]
+        cells = [f"`{spec.name}`", spec.family, size, str(first.steps), *dice]
         print(f"| {' | '.join(cells)} |")
 
 
