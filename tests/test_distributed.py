@@ -79,11 +79,13 @@ def files_of(folder):
 @pytest.mark.slow
 def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(tmp_path, image):
     model = tiny_model(task="instances", normalization=Normalization())
+    mask = np.ones(image.shape, bool)
+    mask[:70, 50:] = False
     (tmp_path / "whole").mkdir()
     whole, path = tmp_path / "whole" / "out.zarr", tmp_path / "out.zarr"
-    for _ in prepare_file(model, image, whole, options=OPTIONS).run():
+    for _ in prepare_file(model, image, whole, options=OPTIONS, mask=mask).run():
         pass
-    run = prepare_file(model, image, path, options=OPTIONS, scheduler="local:2")
+    run = prepare_file(model, image, path, options=OPTIONS, scheduler="local:2", mask=mask)
     units = len(list(cut_units(run.prediction.plan, 32, 2)))
     events = run.run()
     parts = (event for event in events if isinstance(event, TileDone))
@@ -92,7 +94,9 @@ def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(tmp_path,
     events.close()
     assert not path.exists()
     assert not processes()
-    run = prepare_file(model, image, path, options=OPTIONS, scheduler="local:2", resume=True)
+    run = prepare_file(
+        model, image, path, options=OPTIONS, scheduler="local:2", mask=mask, resume=True
+    )
     done = 0
     for event in run.run():
         done += isinstance(event, TileDone)

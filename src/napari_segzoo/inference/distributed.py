@@ -1,4 +1,4 @@
-"""A run spread over the workers of a Dask cluster, equal to a local run bit by bit."""
+"""A run spread over the workers of a Dask cluster, equal to a local run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, replace
+from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
     """
     distributed = _distributed()
     with _connected(distributed, scheduler, run.prediction.plan) as client:
-        workers = max(1, len(client.scheduler_info()["workers"]))
+        workers = len(client.nthreads())
         shared = _share(run, client, scheduler)
         yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
         yield from _follow(distributed, client, run, shared, workers)
@@ -103,12 +104,13 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
     if not (run.store / workers.MODEL).exists():
         prediction.model.save(run.store / workers.MODEL)
     if prediction.mask is not None:
-        np.save(run.store / workers.MASK, np.asarray(prediction.mask[:]))
+        everything = (slice(None),) * len(prediction.mask.shape)
+        np.save(run.store / workers.MASK, np.asarray(prediction.mask[everything]))
     store = str(run.store.absolute())
     plan = prediction.plan
     if not is_local(scheduler):
         there = client.submit(workers.plan_here, run.identity, store, plan.layout, run.options)
-        plan = run.restored(_planned_as(plan, there.result()))
+        plan = run.restored(_planned_as(plan, _result(_distributed(), there)))
     layout = plan.layout
     image, ranges = _image_file(run, layout.shape)
     measured = prediction.intensity or prediction.model.info.normalization.measure(
@@ -202,7 +204,7 @@ def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
         distributed.SpecCluster(
             workers=_local_workers(distributed, scheduler, plan),
             scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}},
-            silence_logs="critical",
+            silence_logs=CRITICAL,
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
@@ -223,7 +225,13 @@ def _local_workers(distributed: Any, scheduler: str, plan: Plan) -> dict[int, An
         env = {"OMP_NUM_THREADS": threads}
         if devices > 1:
             env["CUDA_VISIBLE_DEVICES"] = str(n % devices)
-        options = {"nthreads": 1, "memory_limit": 0, "env": env, "host": HERE}
+        options = {
+            "nthreads": 1,
+            "memory_limit": 0,
+            "env": env,
+            "host": HERE,
+            "silence_logs": CRITICAL,
+        }
         spec[n] = {"cls": distributed.Nanny, "options": options}
     return spec
 

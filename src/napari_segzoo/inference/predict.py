@@ -171,7 +171,8 @@ def predict(
         Spread the run over the workers of a Dask cluster: "local:N" starts N processes on this
         machine, each with a GPU of its own where there are several; or the address of a running
         scheduler, such as "tcp://host:8786", whose workers see the same folders. Needs `out`;
-        the file is that of a run without it, bit by bit.
+        the file is that of a run without it: bit by bit on CPUs, and up to rounding on GPUs,
+        where other tiles share a batch.
     out : str or path, optional
         File to write (.tif, .zarr, .nii.gz, .png, .npy); it appears when it is whole.
     overwrite, resume : bool
