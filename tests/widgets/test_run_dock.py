@@ -139,7 +139,7 @@ def test_check_says_what_would_be_done(viewer, run, choose, make_model, finish, 
     run.check()
     finish(run)
     assert "tile(s) of 32×48 YX" in run.plan.text()
-    assert "cpu float32" in run.plan.text()
+    assert "cpu, torch, float32" in run.plan.text()
     assert len(viewer.layers) == 1
 
 
