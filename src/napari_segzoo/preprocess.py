@@ -107,7 +107,9 @@ class Normalization:
         if self.kind == "zscore":
             offset, spread = float(values.mean()), float(values.std())
         else:
-            offset, high = (float(v) for v in np.percentile(values, [self.low, self.high]))
+            offset, high = (
+                float(v) for v in np.percentile(values, [self.low, self.high], overwrite_input=True)
+            )
             spread = high - offset
             if spread <= 0:
                 offset, spread = float(values.min()), float(np.ptp(values))
