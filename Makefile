@@ -42,8 +42,12 @@ bench: $(VENV)/.bench ## speed and memory, beside other libraries
 zootable: $(VENV)/.bench ## all networks trained for the same CPU time; needs DATA=folder of nuclei2d
 	$(BIN)/python benchmarks/zoo.py "$(DATA)" build/zootable.csv
 
-weights: $(VENV)/.bench ## the bundled model `nuclei`; needs DATA=folder of nuclei2d, takes over an hour
-	$(BIN)/python scripts/train_nuclei.py "$(DATA)" src/napari_segzoo/weights/nuclei.safetensors
+weights: $(VENV)/.bench ## the bundled models; needs DATA=folder of nuclei2d, takes hours
+	$(BIN)/python scripts/train_nuclei.py "$(DATA)" src/napari_segzoo/weights/nuclei.safetensors \
+	    --seconds 7200
+	$(BIN)/python scripts/train_generalist.py "$(DATA)" \
+	    src/napari_segzoo/weights/generalist-2d.safetensors \
+	    --base src/napari_segzoo/weights/nuclei.safetensors
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

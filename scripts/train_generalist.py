@@ -19,6 +19,7 @@ from napari_segzoo.training import Finished, StepDone
 from napari_segzoo.training.data import interior_and_border
 
 LEARNING_RATE = 2e-3
+DESCRIPTION = "Base to draw on in 2D: nuclei, cells with walls, filaments and spots"
 
 
 def real(data):
@@ -81,7 +82,7 @@ def main():
     }
     model = model.with_info(
         name="generalist-2d",
-        description="Base for few strokes on 2D images: nuclei, walls, filaments, spots, textures",
+        description=DESCRIPTION,
         licence="CC0-1.0",
         voxel_size=None,
         provenance=provenance,

@@ -64,8 +64,9 @@ def score(model, data):
     """Return per modality the mean Dice over images and AP at IoU 0.5 pooled over images."""
     dice, matched, objects = defaultdict(list), defaultdict(int), defaultdict(int)
     for modality, image, ids in pairs(data, "val"):
+        foreground = segzoo.predict(model, image)
         predicted = segzoo.predict(model, image, output="instances")
-        report = segzoo.evaluate(ids > 0, predicted > 0, surfaces=False)
+        report = segzoo.evaluate(ids > 0, foreground > 0, surfaces=False)
         dice[modality].append(report["dice"]["1"])
         found = segzoo.evaluate(ids, predicted, task="instances")
         both = found["n_reference"] + found["n_prediction"]
