@@ -151,3 +151,30 @@ def test_resuming_leaves_out_what_is_complete_and_nothing_else(tmp_path, image, 
     assert pair_files(tmp_path / "image.tif", path, resume=True) == []
     assert not (tmp_path / ".out.tif.partial").exists()
     assert len(pair_files(tmp_path / "image.tif", begun, resume=True)) == 1
+
+
+def test_progress_of_a_plan_that_ran_out_of_memory_is_not_taken_up(tmp_path, image, monkeypatch):
+    """Tiles of the larger plan are forgotten the moment a smaller one takes over."""
+    from napari_segzoo.inference import Note
+    from napari_segzoo.inference.store import read_progress, store_of
+
+    model, path = tiny_model(), tmp_path / "out.tif"
+    forward, tiles = type(model.network).forward, []
+
+    def fail_late(network, x):
+        tiles.append(x.shape)
+        if len(tiles) == 8:
+            raise MemoryError
+        return forward(network, x)
+
+    monkeypatch.setattr(type(model.network), "forward", fail_late)
+    monkeypatch.setattr(inference_files, "SAVE_SECONDS", 0)
+    run = prepare_file(model, image, path, options=OPTIONS)
+    before = run.prediction.plan.tiling.tile
+    for event in (events := run.run()):
+        if isinstance(event, Note):
+            break
+    record = read_progress(store_of(path))
+    assert record["done"] == 0
+    assert tuple(record["tile"]) < before
+    events.close()

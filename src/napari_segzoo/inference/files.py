@@ -118,8 +118,11 @@ class FileRun:
             from .distributed import distribute
 
             events = distribute(self, self.scheduler)
-        saved = time.monotonic()
+        saved, plan = time.monotonic(), self.prediction.plan
         for event in events:
+            if self.prediction.plan is not plan:
+                plan = self.prediction.plan
+                self.save_tiles(0)
             last = isinstance(event, TileDone) and event.done == event.total
             if last or time.monotonic() - saved > SAVE_SECONDS:
                 self._save_progress(event)

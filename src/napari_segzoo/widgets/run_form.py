@@ -93,7 +93,7 @@ class RunForm(QWidget):
         add_row(options, "Overlap", self.overlap, "Share of a tile that neighbours have in common")
         add_row(options, "Blend", self.blend, "gaussian: smooth; exact: equal to one pass")
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
-        add_row(options, "Precision", self.precision, "auto is float32 except on NVIDIA GPUs")
+        add_row(options, "Precision", self.precision, "auto: 16 bits only where the labels stay")
         add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
         add_row(options, "CRF", self.crf, "A fully connected CRF afterwards, some seconds per Mpx")
         column = QVBoxLayout(self)
