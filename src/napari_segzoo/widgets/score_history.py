@@ -21,11 +21,12 @@ from qtpy.QtWidgets import (
 from ..errors import SegzooError
 from ..metrics import DEFINITIONS, BatchReport, Comparison, Entry, as_batch, with_entry
 from .forms import add_row, make_button, make_choice, make_form, make_row, make_text
-from .score_bars import ScoreBars
 from .score_table import ROW_HEIGHT, short
 
 if TYPE_CHECKING:
     import napari
+
+    from .score_bars import ScoreBars
 
 FIRST_METRIC = {"semantic": "mean_dice", "instances": "f1 0.5"}
 SHOWN_ROWS = 6
@@ -76,7 +77,9 @@ class HistoryPanel(QWidget):
         self._task = "semantic"
         self.table = _make_table()
         self.metric = make_choice(())
-        self.bars = ScoreBars(theme)
+        self.bars: ScoreBars | None = None
+        self._theme = theme
+        self._bars_place = QVBoxLayout()
         self.comparison = make_text()
         self._lay_out()
         self.table.itemChanged.connect(self._rename)
@@ -143,10 +146,20 @@ class HistoryPanel(QWidget):
     def _show_metric(self) -> None:
         name, batch = self.metric.currentText(), self.batch
         self._fill_table(name)
-        self.bars.show_scores(batch.values(name), batch.overall(name))
+        self._show_bars(batch, name)
         lines = [_sentence(c) for c in batch.comparisons(name) if c.images]
         self.comparison.setText("<br>".join(lines))
         self.comparison.setVisible(bool(lines))
+
+    def _show_bars(self, batch: BatchReport, metric: str) -> None:
+        if self.bars is None:
+            if not self.entries:
+                return
+            from .score_bars import ScoreBars
+
+            self.bars = ScoreBars(self._theme)
+            self._bars_place.addWidget(self.bars)
+        self.bars.show_scores(batch.values(metric), batch.overall(metric))
 
     def _fill_table(self, metric: str) -> None:
         shown = self.entries
@@ -182,7 +195,7 @@ class HistoryPanel(QWidget):
         column.addWidget(make_text("<b>Scores of this session</b>"))
         column.addWidget(self.table)
         column.addLayout(form)
-        column.addWidget(self.bars)
+        column.addLayout(self._bars_place)
         column.addWidget(self.comparison)
         column.addLayout(
             make_row(
