@@ -94,7 +94,7 @@ class ScoreForm(QWidget):
         self.fit = make_choice(FITS)
         self.region = make_choice(REGIONS)
         self.shapes = LayerCombo(viewer, Shapes, topmost)
-        self.follow = QCheckBox("measure again when something changes")
+        self.follow = QCheckBox("measure again on change")
         self.ignore = QSpinBox()
         self.ignore.setRange(-1, 2**31 - 1)
         self.ignore.setValue(-1)
