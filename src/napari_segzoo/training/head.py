@@ -38,6 +38,19 @@ class Sample:
     target: Tensor
 
 
+@dataclass(frozen=True)
+class HeadFit:
+    """What fitting the last layer has shown.
+
+    Parameters
+    ----------
+    stands_for : Tensor of int64, (C,), or None
+        The drawn class that each of the old outputs stands for, if they were trusted.
+    """
+
+    stands_for: Tensor | None
+
+
 def fit_head(
     network: nn.Module,
     old: nn.Module,
@@ -46,7 +59,7 @@ def fit_head(
     count: int,
     seed: int,
     same_classes: bool,
-) -> Tensor | None:
+) -> HeadFit | None:
     """Fit the last layer of `network` by logistic regression on drawn voxels.
 
     Where the outputs of the old network tell the drawn classes apart, also voxels that are
@@ -72,10 +85,9 @@ def fit_head(
 
     Returns
     -------
-    Tensor of int64, (C,), or None
-        The drawn class that each of the old outputs stands for, if they were trusted.
-        Networks whose logits are not those of one 1x1 convolution at full resolution are
-        left as they are.
+    HeadFit or None
+        None for a network whose logits are not those of one 1x1 convolution at full
+        resolution, which is left as it is.
     """
     rng = np.random.default_rng(seed)
     name = _find_head(network, training[0], patch, rng)
@@ -92,7 +104,7 @@ def fit_head(
     trusted = min(recall) > KNOWN
     if not same_classes:
         _fit(head, before, sample, stands_for if trusted else None, count)
-    return stands_for if trusted else None
+    return HeadFit(stands_for if trusted else None)
 
 
 def _fit(

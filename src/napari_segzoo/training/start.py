@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..inference.tiling import round_up
 from ..model import ModelInfo, SegmentationModel
 from .adapt import adapt
-from .head import fit_head
+from .head import HeadFit, fit_head
 from .job import Job
 from .undrawn import UndrawnLoss
 
@@ -77,18 +77,24 @@ def make_start(job: Job) -> Start:
     count = job.info.num_outputs
     base, info = job.base.info, job.info
     same = (base.classes, base.task) == (info.classes, info.task)
-    stands_for = fit_head(network, old, job.training, patch, count, job.options.seed, same)
-    undrawn = UndrawnLoss()
-    if sparse and stands_for is not None:
-        undrawn = UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, Merged(old, stands_for, count))
-    elif sparse:
-        undrawn = UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
+    fit = fit_head(network, old, job.training, patch, count, job.options.seed, same)
+    undrawn = _what_to_keep(fit, network, old, count) if sparse else UndrawnLoss()
     network.train()
     if sparse:
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     return Start(network, patch, undrawn)
+
+
+def _what_to_keep(
+    fit: HeadFit | None, network: nn.Module, old: nn.Module, count: int
+) -> UndrawnLoss:
+    if fit is None:
+        return UndrawnLoss(SMOOTHNESS)
+    if fit.stands_for is None:
+        return UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
+    return UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, Merged(old, fit.stands_for, count))
 
 
 def _with_old_classes(job: Job) -> ModelInfo:
