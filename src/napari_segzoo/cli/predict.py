@@ -42,6 +42,10 @@ def predict(
     region: Annotated[
         str | None, typer.Option(help="A part only, such as y=0:512,x=100:900.")
     ] = None,
+    planes: Annotated[
+        str,
+        typer.Option(help="Slices of a 2D model in a volume: z, or zyx for the mean of all three."),
+    ] = "z",
     scheduler: Annotated[
         str | None,
         typer.Option(help="Spread over local:N processes, or a Dask scheduler's address."),
@@ -66,7 +70,18 @@ def predict(
     if sizes != "auto" and len(sizes) == 1:
         (sizes,) = sizes
     options = PredictOptions(
-        kind, sizes, overlap, blend, device, precision, engine, tta, crf, skip_below, region
+        kind,
+        sizes,
+        overlap,
+        blend,
+        device,
+        precision,
+        engine,
+        tta,
+        crf,
+        skip_below,
+        region,
+        planes,
     )
     if mask is not None and input.is_dir() and not is_zarr(input):
         raise InputError(f"--mask holds for one image, but {input} is a folder of images.")

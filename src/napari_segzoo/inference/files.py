@@ -76,7 +76,10 @@ class FileRun:
     scheduler: str | None
 
     def run(self) -> Iterator[Event]:
-        """Compute and write; an interrupted run leaves `store`, from which it can go on."""
+        """Compute and write; an interrupted run leaves `store`, from which it can go on.
+
+        Nothing is left of a consensus of planes.
+        """
         from ..io import save_image
 
         try:
@@ -95,10 +98,14 @@ class FileRun:
             discard(self.store)
             raise
         except OSError as error:
+            kept = "what is done is kept beside it, so make room and resume"
             raise RunError(
-                f"{self.path} could not be written: {error.strerror or error}; what is done is "
-                "kept beside it, so make room and resume."
+                f"{self.path} could not be written: {error.strerror or error}; "
+                f"{'make room and run it again' if self.prediction.passes else kept}."
             ) from error
+        finally:
+            if self.prediction.passes:
+                discard(self.store)
         discard(self.store)
 
     @property
@@ -185,6 +192,11 @@ def prepare_file(
     """
     from ..io import check_output
 
+    if options.planes != "z" and (resume or scheduler is not None):
+        raise InputError(
+            f"planes={options.planes} cannot be combined with "
+            f"{'resume' if resume else 'scheduler'}; leave out one of them."
+        )
     path = Path(path)
     check_output(path, overwrite=overwrite or resume)
     if scheduler is not None:
@@ -232,7 +244,7 @@ def fingerprint(run: Prediction) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     o = run.options
-    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region)
+    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region, o.planes)
     asked = (run.plan.layout, str(run.image.dtype), *how)
     digest.update(repr((asked, run.model.info.normalization)).encode())
     for plane in () if run.mask is None else run.mask:

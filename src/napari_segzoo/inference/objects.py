@@ -27,7 +27,7 @@ def separate(run: Prediction) -> Iterator[BlockSeparated]:
     info, result = run.model.info, run.result
     classes = np.asarray(result[...]).astype(np.min_scalar_type(info.num_outputs - 1))
     result[...] = 0
-    objects = Objects(classes, result, run.plan.layout.ndim, info.task)
+    objects = Objects(classes, result, run.object_ndim, info.task)
     try:
         yield from _blocks(objects)
     finally:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..zoo import Cost
 
 OUTPUTS = ("labels", "instances", "probabilities")
+PLANES = ("z", "zyx")
 TILE_VOXELS = {2: 512**2, 3: 128**3}
 """Voxels of a tile..."""
 MOST_TILE_VOXELS = {2: 1024**2, 3: 160**3}
@@ -51,12 +52,14 @@ class PredictOptions:
     crf: bool = False
     skip_below: float | None = None
     region: str | None = None
+    planes: str = "z"
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("output", self.output, OUTPUTS),
             ("blend", self.blend, BLENDS),
             ("engine", self.engine, ENGINES),
+            ("planes", self.planes, PLANES),
         ):
             if value not in known:
                 raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
@@ -66,6 +69,8 @@ class PredictOptions:
             )
         if isinstance(self.tile, str) and self.tile != "auto":
             raise InputError(f"tile must be auto or one to three whole numbers, not {self.tile!r}.")
+        if self.crf and self.planes != "z":
+            raise InputError("The CRF refines slices along Z only; leave out crf or planes.")
 
 
 DEFAULTS = PredictOptions()
@@ -99,6 +104,8 @@ class Plan:
         Whether mirrored tiles are averaged.
     crf : bool
         Whether the result is refined by a fully connected CRF.
+    others : tuple of Plan
+        Plans of slices along Y and X, whose probabilities are averaged with those along Z.
     """
 
     layout: Layout
@@ -114,14 +121,13 @@ class Plan:
     output: str
     tta: bool
     crf: bool
+    others: tuple[Plan, ...] = ()
 
     @property
     def tiles(self) -> int:
         """Number of tiles over all time points and slices."""
-        repeats = 1
-        for n in self.layout.leading_shape:
-            repeats *= n
-        return repeats * len(self.tiling)
+        own = prod(self.layout.leading_shape) * len(self.tiling)
+        return own + sum(plan.tiles for plan in self.others)
 
     def summary(self) -> str:
         """Return the plan in one line."""
@@ -132,6 +138,7 @@ class Plan:
             f"{self.device}, {self.engine}, {precision if self.on_trial else self.precision}; "
             f"{self.tiles} tile(s) of {tile} {self.layout.model_axes}, overlap {overlap}, "
             f"{self.tiling.blend} blend; "
+            f"{'mean of slices along Z, Y and X; ' if self.others else ''}"
             f"{'refined by a CRF; ' if self.crf else ''}up to {self.memory / 2**20:.0f} MiB; "
             f"axes {self.layout.axes} → {self.output} at the scale of the image"
         )

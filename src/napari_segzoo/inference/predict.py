@@ -15,6 +15,7 @@ from ..errors import InputError
 from .crop import crop_leading, parse_region, restrict
 from .events import Event
 from .plan import DEFAULTS, PredictOptions, make_plan
+from .planes import join_plans, turn
 from .prediction import Prediction, check_image, probabilities_of, result_shape
 from .reading import check_mask
 
@@ -62,7 +63,13 @@ def prepare(
         image.shape, axes, ndim=model.info.ndim, in_channels=model.info.in_channels
     )
     check_mask(mask, layout)
-    plan = make_plan(model, layout, options)
+    passes: tuple[Prediction, ...] = ()
+    if options.planes == "zyx":
+        passes = tuple(
+            prepare(model, view, axes=layout.axes, options=how, result=(), mask=inside)
+            for view, how, inside in turn(image, layout, options, mask)
+        )
+    plan = join_plans(passes, options.output) if passes else make_plan(model, layout, options)
     intensity = None
     origin: tuple[int, ...] = ()
     if options.region is not None:
@@ -93,6 +100,7 @@ def prepare(
         mask=mask,
         intensity=intensity,
         origin=origin,
+        passes=passes,
     )
 
 
@@ -113,6 +121,7 @@ def predict(
     skip_below: float | None = None,
     mask: Any = None,
     region: str | None = None,
+    planes: str = "z",
     scheduler: str | None = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -167,6 +176,11 @@ def predict(
         Segment a part only, such as ``"y=0:512,x=100:900"`` or ``"z=10:20"``, and return an
         array of its size. Classes and probabilities are those of the whole run, as the
         surroundings and the intensities of the whole image are taken into account.
+    planes : {"z", "zyx"}
+        How a 2D model sees a volume: in slices along Z; or in slices along each of Z, Y and X,
+        whose probabilities are averaged. Three times the work; the probabilities of the
+        whole image are kept on disk meanwhile, beside `out` or in the folder for temporary files,
+        and instances are objects in 3D. Not with `crf`, `scheduler` or `resume`.
     scheduler : str, optional
         Spread the run over the workers of a Dask cluster: "local:N" starts N processes on this
         machine, each with a GPU of its own where there are several; or the address of a running
@@ -198,7 +212,18 @@ def predict(
     from .files import prepare_file
 
     options = PredictOptions(
-        output, tile, overlap, blend, device, precision, engine, tta, crf, skip_below, region
+        output,
+        tile,
+        overlap,
+        blend,
+        device,
+        precision,
+        engine,
+        tta,
+        crf,
+        skip_below,
+        region,
+        planes,
     )
     if not isinstance(model, SegmentationModel):
         model = load_model(model)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .device import is_out_of_memory, release_memory
 from .events import Event, Note, TileDone
 from .objects import separate
 from .plan import Plan, PredictOptions, shrink_plan
+from .planes import average_planes
 from .reading import TileReader, stack, within
 from .refine import refine
 from .remembered import remember
@@ -62,6 +64,10 @@ class Prediction:
         How the image is normalised, where that has been measured already.
     origin : tuple of int
         Where `result` begins, along the spatial axes; () if it holds the whole image.
+    passes : tuple of Prediction
+        The runs through slices along Z, Y and X whose mean is the result, with the option planes.
+    scratch : Path or None
+        Folder for what these keep meanwhile; None for the one for temporary files.
     """
 
     model: SegmentationModel
@@ -75,6 +81,13 @@ class Prediction:
     mask: Any = None
     intensity: Intensity | None = None
     origin: tuple[int, ...] = ()
+    passes: tuple[Prediction, ...] = ()
+    scratch: Path | None = None
+
+    @property
+    def object_ndim(self) -> int:
+        """Spatial dimensions of single objects."""
+        return 3 if self.passes else self.plan.layout.ndim
 
     def run(self, *, start: int = 0) -> Generator[Event, None, None]:
         """Compute; closing the generator stops after the tile in hand and keeps what is done.
@@ -90,6 +103,13 @@ class Prediction:
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
+        yield from average_planes(self) if self.passes else self._run_tiles(start)
+        if self.plan.output == "instances":
+            yield Note("Separating objects.")
+            yield from separate(self)
+
+    def _run_tiles(self, start: int) -> Iterator[Event]:
+        """Compute the tiles, with less memory if it runs out."""
         planned = self.plan
         while True:
             try:
@@ -111,9 +131,6 @@ class Prediction:
         stepped_down = self.plan.tile_bytes < planned.tile_bytes
         if stepped_down and self.plan.device == planned.device and self.options.tile == "auto":
             remember(self.model, self.plan)
-        if self.plan.output == "instances":
-            yield Note("Separating objects.")
-            yield from separate(self)
 
     def _run_plan(self, start: int) -> Iterator[TileDone | Note]:
         from .kept_memory import kept_memory

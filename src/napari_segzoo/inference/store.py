@@ -74,13 +74,14 @@ def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
 def open_store(run: Prediction, store: Path, *, keep: bool) -> None:
     """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
     model, plan = run.model, run.plan
+    run.scratch = store
     if plan.output != "instances":
         run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
     else:
         labels = replace(plan, output="labels")
         run.result = _open_array(store / "classes.zarr", model, labels, keep=keep)
         found = _open_array(store / "result.zarr", model, plan, keep=keep)
-        run.objects = Objects(run.result, found, plan.layout.ndim, model.info.task)
+        run.objects = Objects(run.result, found, run.object_ndim, model.info.task)
         if keep and (store / OBJECTS).exists():
             run.objects.load(store / OBJECTS)
     if plan.crf:
