@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from . import evaluate, finetune, import_, models, predict, train
+from . import draw_next, evaluate, finetune, import_, models, predict, train
 from .app import app, fail
 from .demo import demo as _demo  # noqa: F401  (registers the command)
 
-__all__ = ["evaluate", "finetune", "import_", "main", "models", "predict", "train"]
+__all__ = ["draw_next", "evaluate", "finetune", "import_", "main", "models", "predict", "train"]
 
 
 def main(arguments: list[str] | None = None) -> int:

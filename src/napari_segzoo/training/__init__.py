@@ -3,12 +3,15 @@
 from .dataset import Dataset, find_dataset
 from .events import Event, Finished, Note, Saved, Scored, Snapshot, Started, StepDone
 from .finetune import finetune
+from .uncertain import Place, Places, where_to_draw
 
 __all__ = [
     "Dataset",
     "Event",
     "Finished",
     "Note",
+    "Place",
+    "Places",
     "Saved",
     "Scored",
     "Snapshot",
@@ -16,4 +19,5 @@ __all__ = [
     "StepDone",
     "find_dataset",
     "finetune",
+    "where_to_draw",
 ]
