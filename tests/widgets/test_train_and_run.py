@@ -5,6 +5,7 @@ import pytest
 from qtpy.QtWidgets import QApplication
 
 import napari_segzoo as segzoo
+from napari_segzoo.training import where_to_draw
 
 TRANSFORM = ("scale", "translate", "rotate", "shear")
 
@@ -229,3 +230,41 @@ def test_several_pairs_and_class_names(viewer, open_dock, choose, make_model, fi
     train.pairs.remove_pair()
     assert len(train.pairs.rows) == 1
     assert not train.pairs._remove.isEnabled()
+
+
+def test_where_to_draw_next(viewer, open_dock, choose, make_model, finish, stroke):
+    stack = np.random.default_rng(0).integers(0, 40, (12, 64, 96)).astype(np.uint8)
+    viewer.add_image(stack, name="stack", scale=(2.0, 0.5, 0.5), translate=(3, 5, 7))
+    train = open_dock("Train")
+    assert not train.next_button.isEnabled()
+    choose(make_model())
+    assert train.next_button.isEnabled()
+    drawn = train.pairs.add_labels()
+
+    def position():
+        world = (viewer.dims.point[0], *viewer.scene.camera.center[-2:])
+        return tuple(round(float(n)) for n in drawn.world_to_data(world))
+
+    expected = list(where_to_draw(train._shared.choice.model, stack, axes="ZYX", device="cpu"))[
+        -1
+    ].places
+    train.next_button.click()
+    finish(train)
+    assert position() == expected[0].center
+    z, y, x = position()
+    assert f"Z {z}, Y {y}, X {x}" in train.status.text()
+    assert viewer.dims.current_step[0] == z
+    train.next_button.click()
+    assert position() == expected[1].center
+    train.next_button.click()
+    third = expected[2].center
+    assert position() == third
+    stroke(1, third, (third[0], third[1], third[2] + 3))
+    assert drawn.data[expected[2].window].any()
+    for _ in range(2 * len(expected)):
+        train.next_button.click()
+        assert position() != third
+    drawn.data = np.ones_like(drawn.data)
+    train.next_button.click()
+    assert "No unsure place is left" in train.status.text()
+    assert train.next_button.isEnabled()

@@ -11,8 +11,10 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
 from .. import recipes
-from ..training import Finished, Note, Scored, Started, StepDone
+from ..inference import TileDone
+from ..training import Finished, Note, Places, Scored, Started, StepDone
 from .class_table import ClassTable
+from .draw_next import DrawNext, SearchRun
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
 from .layers import core_image, full_array
 from .pairs import PairList
@@ -49,6 +51,12 @@ class TrainDock(QWidget):
         self.preview_switch.setChecked(True)
         self.train_button = make_button("Train", "Learn from what is drawn", self.train)
         self.stop_button = make_button("Stop", "Stop and keep the best model so far", self.stop)
+        self.next_button = make_button(
+            "Where to draw next",
+            "Go to where the model is least sure and nothing is drawn; again for the next place",
+            self.draw_next,
+        )
+        self._next = DrawNext(self._viewer)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.hide()
@@ -58,7 +66,9 @@ class TrainDock(QWidget):
         self._lay_out()
         self._set_running(False)
         self.pairs.changed.connect(self._watch_drawing)
+        self.pairs.changed.connect(self._next.forget)
         self.form.changed.connect(self._watch_drawing)
+        self._shared.changed.connect(self._on_model)
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
@@ -83,15 +93,35 @@ class TrainDock(QWidget):
         names = self.classes.class_names() if settings.task == "semantic" else []
         self._name = pairs[0][0].name
         self._last = self._write_down(pairs)
-        self._stop.clear()
-        self.status.begin("Preparing…")
+        self._begin()
         self._start_preview(pairs[-1][0], axes)
         self._show_plot()
-        self.progress.setValue(0)
-        self.progress.show()
-        self._set_running(True)
         run = TrainRun(images, labels, settings, names, self._stop.is_set, self._visible)
         self._job.start(run, f"Training on {self._name}")
+
+    def draw_next(self) -> None:
+        """Go to the next place of the last image where the model is unsure."""
+        if self._job.running:
+            return
+        if self._next.known:
+            self.status.begin(self._next.go_on())
+            return
+        pairs = self._checked_pairs()
+        if pairs is None:
+            return
+        image, drawn = pairs[-1]
+        self._next.begin(drawn)
+        self._begin()
+        self._job.start(
+            SearchRun(
+                core_image(image, self.pairs.axes.currentText()),
+                full_array(drawn),
+                self._shared.choice,
+                self.form.settings().device,
+                self._stop.is_set,
+            ),
+            f"Looking at {image.name}",
+        )
 
     def stop(self) -> None:
         """End the training after the step in hand and keep the best model so far."""
@@ -113,6 +143,7 @@ class TrainDock(QWidget):
         column.addWidget(self.form)
         column.addWidget(self.preview_switch)
         column.addLayout(make_row(self.train_button, self.stop_button))
+        column.addWidget(self.next_button)
         column.addWidget(self.progress)
         column.addLayout(self._plot_place)
         column.addWidget(self.status)
@@ -187,6 +218,17 @@ class TrainDock(QWidget):
             self._plot_place.addWidget(self.plot)
         self.plot.clear()
 
+    def _begin(self) -> None:
+        self._stop.clear()
+        self.status.begin("Preparing…")
+        self.progress.setValue(0)
+        self.progress.show()
+        self._set_running(True)
+
+    def _on_model(self) -> None:
+        self._next.forget()
+        self._set_running(self._job.running)
+
     def _on_event(self, event: object) -> None:
         if isinstance(event, Started):
             self.status.say(f"Training {event.parameters:,} parameters on {event.device}…")
@@ -200,6 +242,12 @@ class TrainDock(QWidget):
             self.status.say(f"Step {event.step}: Dice {event.mean_dice:.3f} on validation images.")
         elif isinstance(event, PreviewDone):
             self._preview.show(event.region, event.labels, event.model.info.classes)
+        elif isinstance(event, TileDone):
+            self.progress.setValue(round(1000 * event.done / event.total))
+            self._job.show_progress(event.done, event.total)
+        elif isinstance(event, Places):
+            self._next.keep(event)
+            self.status.say(self._next.go_on())
         elif isinstance(event, Note):
             self.status.note(event.message)
         elif isinstance(event, str):
@@ -225,6 +273,9 @@ class TrainDock(QWidget):
     def _set_running(self, running: bool) -> None:
         self.train_button.setEnabled(not running)
         self.stop_button.setEnabled(running)
+        choice = self._shared.choice
+        trained = choice is not None and choice.info is not None
+        self.next_button.setEnabled(trained and not running)
 
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)
