@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +70,7 @@ class Preview:
         self._viewer = viewer
         self._image = image
         self._axes = axes
+        self._put_away = False
         self.layer: Labels | None = None
 
     def show(self, region: Region, block: NDArray, classes: tuple[SegmentClass, ...]) -> None:
@@ -82,8 +84,16 @@ class Preview:
 
     def remove(self) -> None:
         """Take the layer out of the viewer."""
-        if self.layer is not None and self.layer in self._viewer.layers:
+        self._put_away = self.layer in self._viewer.layers
+        if self._put_away:
             self._viewer.layers.remove(self.layer)
+
+    def put_back(self) -> None:
+        """Show the layer again that `remove` took out, if the image is still there."""
+        if self._put_away and self._image in self._viewer.layers:
+            active = self._viewer.layers.selection.active
+            self._viewer.layers.append(self.layer)
+            self._viewer.layers.selection.active = active
 
     def _add_layer(self, block: NDArray, classes: tuple[SegmentClass, ...]) -> Labels:
         data = np.zeros(label_shape(self._image, self._axes), block.dtype)
@@ -98,6 +108,55 @@ class Preview:
         layer.metadata["napari_segzoo"] = {"preview": True}
         self._viewer.layers.selection.active = active
         return layer
+
+
+class LivePreview:
+    """The preview of the last training, and the part of the image that it is made of.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where to show it.
+    wanted : callable
+        Whether the user wants a preview now.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, wanted: Callable[[], bool]) -> None:
+        self._viewer = viewer
+        self._wanted = wanted
+        self._image: Image | None = None
+        self._axes = ""
+        self.preview: Preview | None = None
+        self.visible: dict[int, Region | None] = {}
+        """What a model of 2 and of 3 dimensions is to preview, read by the worker."""
+
+    def start(self, image: Image, axes: str) -> None:
+        """Take out the preview of the training before, and begin one of `image`."""
+        self._image, self._axes = image, axes
+        if self.preview is not None:
+            self.preview.remove()
+        self.preview = Preview(self._viewer, image, axes)
+        self.look()
+
+    def look(self) -> None:
+        """Note what is visible now."""
+        wanted = self._wanted() and self._image in self._viewer.layers
+        for ndim in (2, 3) if "Z" in self._axes else (2,):
+            self.visible[ndim] = (
+                visible_region(self._viewer, self._image, self._axes, ndim) if wanted else None
+            )
+
+    def show(self, region: Region, block: NDArray, classes: tuple[SegmentClass, ...]) -> None:
+        """Write a block of labels into the layer."""
+        self.preview.show(region, block, classes)
+
+    def go_back(self, preview: Preview | None) -> None:
+        """Show the layer of an earlier preview instead of the last one."""
+        if self.preview is not None:
+            self.preview.remove()
+        self.preview = preview
+        if preview is not None:
+            preview.put_back()
 
 
 def hide_previews(viewer: napari.viewer.Viewer) -> None:

@@ -55,8 +55,8 @@ class SharedModel(QObject):
         """The present choice."""
         return self._choice
 
-    def choose(self, choice: Choice) -> None:
-        """Make `choice` the model of all docks."""
+    def choose(self, choice: Choice | None) -> None:
+        """Make `choice` the model of all docks; None is no model."""
         self._choice = choice
         self.changed.emit()
 

@@ -18,17 +18,16 @@ from .draw_next import DrawNext, SearchRun
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
 from .layers import core_image, full_array
 from .pairs import PairList
-from .preview import Preview, visible_region
+from .preview import LivePreview
 from .recipe_files import RecipeFiles
 from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
 from .train_run import PreviewDone, TrainRun
+from .undo import Undo
 from .worker import Job
 
 if TYPE_CHECKING:
     import napari
-
-    from ..inference.region import Region
 
 
 class TrainDock(QWidget):
@@ -40,8 +39,6 @@ class TrainDock(QWidget):
         self._shared = shared_model(self._viewer)
         self._job = Job(self)
         self._stop = threading.Event()
-        self._preview: Preview | None = None
-        self._visible: dict[int, Region | None] = {}
         self._name = ""
         self._last: tuple[RecipeFiles, recipes.Training] | None = None
         self.pairs = PairList(self._viewer)
@@ -49,6 +46,8 @@ class TrainDock(QWidget):
         self.form = TrainForm(self._shared)
         self.preview_switch = QToggleSwitch("Live preview of what is visible")
         self.preview_switch.setChecked(True)
+        self._live = LivePreview(self._viewer, self.preview_switch.isChecked)
+        self._undo = Undo(self._shared, self._live)
         self.train_button = make_button("Train", "Learn from what is drawn", self.train)
         self.stop_button = make_button("Stop", "Stop and keep the best model so far", self.stop)
         self.next_button = make_button(
@@ -57,6 +56,11 @@ class TrainDock(QWidget):
             self.draw_next,
         )
         self._next = DrawNext(self._viewer)
+        self.undo_button = make_button(
+            "Undo training",
+            "Go back to the model from before the last training; what is drawn stays",
+            self.undo,
+        )
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.hide()
@@ -94,9 +98,10 @@ class TrainDock(QWidget):
         self._name = pairs[0][0].name
         self._last = self._write_down(pairs)
         self._begin()
-        self._start_preview(pairs[-1][0], axes)
+        self._undo.begin()
+        self._live.start(pairs[-1][0], axes)
         self._show_plot()
-        run = TrainRun(images, labels, settings, names, self._stop.is_set, self._visible)
+        run = TrainRun(images, labels, settings, names, self._stop.is_set, self._live.visible)
         self._job.start(run, f"Training on {self._name}")
 
     def draw_next(self) -> None:
@@ -128,6 +133,11 @@ class TrainDock(QWidget):
         self.status.say("Stopping…")
         self._stop.set()
 
+    def undo(self) -> None:
+        """Go back to the model and the preview from before the last training."""
+        if self._undo.possible and not self._job.running:
+            self.status.begin(self._undo.go_back())
+
     def copy_command(self) -> None:
         """Copy the command line of the last training, or of the one the form describes."""
         self._copy(recipes.finetune_command)
@@ -143,7 +153,7 @@ class TrainDock(QWidget):
         column.addWidget(self.form)
         column.addWidget(self.preview_switch)
         column.addLayout(make_row(self.train_button, self.stop_button))
-        column.addWidget(self.next_button)
+        column.addLayout(make_row(self.next_button, self.undo_button))
         column.addWidget(self.progress)
         column.addLayout(self._plot_place)
         column.addWidget(self.status)
@@ -194,22 +204,6 @@ class TrainDock(QWidget):
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
         self.classes.watch(layers, self.form.labelling())
 
-    def _start_preview(self, image: Any, axes: str) -> None:
-        self._previewed = (image, axes)
-        if self._preview is not None:
-            self._preview.remove()
-        self._preview = Preview(self._viewer, image, axes)
-        self._look()
-
-    def _look(self) -> None:
-        """Note what is visible, for the worker to read."""
-        image, axes = self._previewed
-        wanted = self.preview_switch.isChecked() and image in self._viewer.layers
-        for ndim in (2, 3) if "Z" in axes else (2,):
-            self._visible[ndim] = (
-                visible_region(self._viewer, image, axes, ndim) if wanted else None
-            )
-
     def _show_plot(self) -> None:
         if self.plot is None:
             from .loss_plot import LossPlot
@@ -234,14 +228,14 @@ class TrainDock(QWidget):
             self.status.say(f"Training {event.parameters:,} parameters on {event.device}…")
         elif isinstance(event, StepDone):
             self.plot.add(event.loss)
-            self._look()
+            self._live.look()
             self.progress.setValue(round(1000 * event.progress))
             self._job.show_progress(round(100 * event.progress), 100)
             self.status.say(f"Step {event.step}: loss {event.loss:.3f}, {event.seconds:.0f} s.")
         elif isinstance(event, Scored):
             self.status.say(f"Step {event.step}: Dice {event.mean_dice:.3f} on validation images.")
         elif isinstance(event, PreviewDone):
-            self._preview.show(event.region, event.labels, event.model.info.classes)
+            self._live.show(event.region, event.labels, event.model.info.classes)
         elif isinstance(event, TileDone):
             self.progress.setValue(round(1000 * event.done / event.total))
             self._job.show_progress(event.done, event.total)
@@ -258,6 +252,7 @@ class TrainDock(QWidget):
     def _finish(self, event: Finished) -> None:
         model = event.model.with_info(name=self._name)
         title = f"{self._name} (trained just now)"
+        self._undo.keep()
         self._shared.choose(Choice(title, model.info.architecture, model.info, model=model))
         self.status.say(
             f"Done: {event.steps} steps in {event.seconds:.0f} s, loss {event.loss:.3f}. "
@@ -266,6 +261,8 @@ class TrainDock(QWidget):
 
     def _on_end(self, outcome: str) -> None:
         self.progress.hide()
+        if outcome == "failed":
+            self._undo.give_up()
         self._set_running(False)
         if outcome == "cancelled":
             self.status.say("Cancelled; the model is as it was.")
@@ -276,6 +273,7 @@ class TrainDock(QWidget):
         choice = self._shared.choice
         trained = choice is not None and choice.info is not None
         self.next_button.setEnabled(trained and not running)
+        self.undo_button.setEnabled(self._undo.possible and not running)
 
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)

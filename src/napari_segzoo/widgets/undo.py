@@ -1,0 +1,68 @@
+"""The way back to the models, and their previews, that trainings replaced."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from .preview import LivePreview, Preview
+from .shared_model import Choice, SharedModel
+
+LEVELS = 5
+"""Trainings that can be undone one after the other; each keeps a model in memory."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a training replaced."""
+
+    choice: Choice | None
+    preview: Preview | None
+
+
+class Undo:
+    """Remembers what the last trainings replaced.
+
+    Parameters
+    ----------
+    shared : SharedModel
+        Whose model a training replaces.
+    live : LivePreview
+        Whose layer a training replaces.
+    """
+
+    def __init__(self, shared: SharedModel, live: LivePreview) -> None:
+        self._shared = shared
+        self._live = live
+        self._steps: deque[Before] = deque(maxlen=LEVELS)
+        self._preview: Preview | None = None
+        self._under_way = False
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is a training to undo."""
+        return bool(self._steps)
+
+    def begin(self) -> None:
+        """Note the preview that a training is about to replace."""
+        self._preview = self._live.preview
+        self._under_way = True
+
+    def keep(self) -> None:
+        """Note that the training is about to replace the model."""
+        self._steps.append(Before(self._shared.choice, self._preview))
+        self._under_way = False
+
+    def give_up(self) -> None:
+        """Put the preview back if a training was under way, since it gave no model."""
+        if self._under_way:
+            self._live.go_back(self._preview)
+        self._under_way = False
+
+    def go_back(self) -> str:
+        """Undo the last training and return a sentence on it."""
+        before = self._steps.pop()
+        self._live.go_back(before.preview)
+        self._shared.choose(before.choice)
+        title = "no model" if before.choice is None else before.choice.title
+        return f"Back to {title}, as before the training; what is drawn stays."

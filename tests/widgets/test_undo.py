@@ -1,0 +1,143 @@
+"""Undo of a training in the Train dock: the model and the preview from before."""
+
+import numpy as np
+import pytest
+
+from napari_segzoo.widgets.undo import LEVELS
+
+
+@pytest.fixture
+def train(viewer, open_dock, choose, make_model, blobs):
+    """The Train dock over an image with strokes of two classes, two steps to a training."""
+    viewer.add_image(blobs, name="blobs")
+    drawn = np.zeros(blobs.shape, np.uint8)
+    drawn[2:5], drawn[18:22, 12:38] = 1, 2
+    viewer.add_labels(drawn, name="drawn")
+    choose(make_model())
+    train = open_dock("Train")
+    train.form.unit.setCurrentIndex(train.form.unit.findData("steps"))
+    train.form.amount.setValue(2)
+    return train
+
+
+@pytest.fixture
+def shared(viewer, train):
+    from napari_segzoo.widgets.shared_model import shared_model
+
+    return shared_model(viewer)
+
+
+def previews(viewer):
+    return [layer for layer in viewer.layers if layer.name.startswith("blobs preview")]
+
+
+def test_there_is_nothing_to_undo_before_the_first_training(train, shared):
+    choice = shared.choice
+    assert not train.undo_button.isEnabled()
+    train.undo()
+    assert shared.choice is choice
+
+
+def test_each_undo_goes_back_by_one_training(viewer, train, shared, finish):
+    choices, shown = [shared.choice], [[]]
+    for _ in range(2):
+        train.train()
+        assert not train.undo_button.isEnabled()
+        finish(train)
+        choices.append(shared.choice)
+        shown.append(previews(viewer))
+        assert len(shown[-1]) == 1
+    drawn = viewer.layers["drawn"].data.copy()
+    content = shown[1][0].data.copy()
+    selected = viewer.layers.selection.active
+
+    train.undo_button.click()
+    assert shared.choice is choices[1]
+    assert previews(viewer) == shown[1]
+    assert np.array_equal(shown[1][0].data, content)
+    assert train.undo_button.isEnabled()
+    train.undo_button.click()
+    assert shared.choice is choices[0]
+    assert "Back to tiny" in train.status.text()
+    assert previews(viewer) == []
+    assert not train.undo_button.isEnabled()
+    assert np.array_equal(viewer.layers["drawn"].data, drawn)
+    assert viewer.layers.selection.active is selected
+
+
+def test_a_training_from_scratch_is_undone_to_no_model(train, shared, finish):
+    shared.choose(None)
+    train.form.start.setCurrentIndex(train.form.start.findData("unet"))
+    train.train()
+    finish(train)
+    assert shared.choice.model is not None
+    train.undo_button.click()
+    assert shared.choice is None
+    assert "Back to no model" in train.status.text()
+
+
+def test_only_the_last_trainings_are_kept(train, shared, finish):
+    train.preview_switch.setChecked(False)
+    train.form.amount.setValue(1)
+    choices = []
+    for _ in range(LEVELS + 1):
+        choices.append(shared.choice)
+        train.train()
+        finish(train)
+    for expected in reversed(choices[1:]):
+        train.undo()
+        assert shared.choice is expected
+    assert not train.undo_button.isEnabled()
+
+
+def test_a_failed_training_leaves_model_and_preview_and_is_no_step_back(
+    viewer, train, shared, finish, monkeypatch
+):
+    before = shared.choice
+    train.train()
+    finish(train)
+    trained, shown = shared.choice, previews(viewer)
+
+    def failing(*args, **kwargs):
+        raise RuntimeError("CUDA error: the GPU went away")
+        yield
+
+    monkeypatch.setattr("napari_segzoo.widgets.train_run.finetune", failing)
+    train.train()
+    finish(train)
+    assert shared.choice is trained
+    assert previews(viewer) == shown
+    train.undo_button.click()
+    assert shared.choice is before
+    assert not train.undo_button.isEnabled()
+
+
+def test_a_stopped_training_can_be_undone(train, shared, finish, qtbot):
+    before = shared.choice
+    train.form.amount.setValue(100_000)
+    train.train()
+    qtbot.waitUntil(lambda: train.plot is not None and len(train.plot.losses) > 2, timeout=60_000)
+    train.stop()
+    finish(train)
+    assert shared.choice is not before
+    train.undo_button.click()
+    assert shared.choice is before
+
+
+def test_a_preview_the_user_has_removed_stays_away(viewer, train, finish):
+    train.train()
+    finish(train)
+    viewer.layers.remove(previews(viewer)[0])
+    train.train()
+    finish(train)
+    train.undo_button.click()
+    assert previews(viewer) == []
+
+
+def test_no_preview_comes_back_without_its_image(viewer, train, shared, finish):
+    for _ in range(2):
+        train.train()
+        finish(train)
+    viewer.layers.remove(viewer.layers["blobs"])
+    train.undo_button.click()
+    assert previews(viewer) == []
