@@ -20,6 +20,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.viewer)
 
 
+@pytest.fixture(autouse=True)
+def strokes_folder(tmp_path, monkeypatch):
+    """Where strokes on images without a file are saved, apart from the user's own."""
+    folder = tmp_path / "strokes"
+    monkeypatch.setattr("napari_segzoo.io.strokes.strokes_folder", lambda: folder)
+    return folder
+
+
 @pytest.fixture
 def viewer(make_napari_viewer):
     return make_napari_viewer(show=True)

@@ -6,15 +6,19 @@ The libraries behind each format are imported when it is first used.
 from .blocks import is_zarr, written_whole
 from .files import check_output, list_images, open_image, save_image
 from .image import Image, LazyArray, check_axes
+from .strokes import find_strokes, open_strokes, save_strokes
 
 __all__ = [
     "Image",
     "LazyArray",
     "check_axes",
     "check_output",
+    "find_strokes",
     "is_zarr",
     "list_images",
     "open_image",
+    "open_strokes",
     "save_image",
+    "save_strokes",
     "written_whole",
 ]

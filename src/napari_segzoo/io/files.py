@@ -21,6 +21,8 @@ TIFF = (".tif", ".tiff", ".btf", ".tf8")
 RASTER = (".png", ".jpg", ".jpeg")
 NIFTI = (".nii", ".nii.gz")
 READABLE = (*TIFF, *RASTER, *NIFTI, *hdf5.ENDINGS, ".npy", ".zarr")
+STROKES = ".strokes.tif"
+"""Ending of drawings that are kept beside images; see `save_strokes`."""
 WRITABLE = (*TIFF, ".png", *NIFTI, ".npy", ".zarr")
 
 
@@ -240,6 +242,8 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the images in a folder, sorted by name; a Zarr folder counts as one.
 
+    Saved strokes are no images.
+
     Raises
     ------
     InputError
@@ -252,6 +256,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         p
         for p in folder.iterdir()
         if not p.name.startswith(".")
+        and not p.name.endswith(STROKES)
         and (is_zarr(p) if p.is_dir() else p.name.lower().endswith(READABLE[:-1]))
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari.layers import Labels
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QHeaderView,
@@ -31,7 +31,15 @@ COLUMNS = ("Label", "Class", "Voxels")
 
 
 class ClassTable(QWidget):
-    """Counts in the background what is drawn in some labels layers."""
+    """Counts in the background what is drawn in some labels layers.
+
+    Signals
+    -------
+    counted()
+        Some time after each change of what is drawn.
+    """
+
+    counted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +106,7 @@ class ClassTable(QWidget):
         self.table.blockSignals(True)
         self._fill()
         self.table.blockSignals(False)
+        self.counted.emit()
 
     def _fill(self) -> None:
         if self._labelling.task == "instances":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels
+from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -91,12 +92,18 @@ class PairList(QWidget):
         image = row.image.layer
         if image is None:
             return None
-        axes = self.axes.currentText()
-        shape = label_shape(image, axes)
+        shape = label_shape(image, self.axes.currentText())
+        return self.add_drawing(row, np.zeros(shape, np.uint16))
+
+    def add_drawing(self, row: PairRow, drawn: NDArray) -> Labels:
+        """Add a labels layer over the image of a row, ready to be painted, and take it there."""
+        image = row.image.layer
         layer = self._viewer.add_labels(
-            np.zeros(shape, np.uint16), name=f"{image.name} drawn", **result_transform(image, axes)
+            drawn,
+            name=f"{image.name} drawn",
+            **result_transform(image, self.axes.currentText()),
         )
-        layer.brush_size = max(3, min(shape[-2:]) // BRUSH_SHARE)
+        layer.brush_size = max(3, min(drawn.shape[-2:]) // BRUSH_SHARE)
         layer.selected_label = 1
         layer.mode = "paint"
         row.labels.set_layer(layer)

@@ -20,9 +20,10 @@ from .layers import core_image, full_array
 from .pairs import PairList
 from .preview import LivePreview
 from .recipe_files import RecipeFiles
+from .saved_strokes import SavedStrokes
 from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
-from .train_run import PreviewDone, TrainRun
+from .train_run import PreviewDone, StrokesSaved, TrainRun
 from .undo import Undo
 from .worker import Job
 
@@ -42,6 +43,7 @@ class TrainDock(QWidget):
         self._name = ""
         self._last: tuple[RecipeFiles, recipes.Training] | None = None
         self.pairs = PairList(self._viewer)
+        self.saved = SavedStrokes(self.pairs)
         self.classes = ClassTable()
         self.form = TrainForm(self._shared)
         self.preview_switch = QToggleSwitch("Live preview of what is visible")
@@ -71,12 +73,14 @@ class TrainDock(QWidget):
         self._set_running(False)
         self.pairs.changed.connect(self._watch_drawing)
         self.pairs.changed.connect(self._next.forget)
+        self.classes.counted.connect(self.saved.look_again)
         self.form.changed.connect(self._watch_drawing)
         self._shared.changed.connect(self._on_model)
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
         self._watch_drawing()
+        self.saved.look()
 
     @property
     def running(self) -> bool:
@@ -92,6 +96,7 @@ class TrainDock(QWidget):
             return
         axes = self.pairs.axes.currentText()
         images = [core_image(image, axes) for image, _ in pairs]
+        files = [image.source.path for image, _ in pairs]
         labels = [full_array(layer) for _, layer in pairs]
         settings = self.form.settings()
         names = self.classes.class_names() if settings.task == "semantic" else []
@@ -101,7 +106,9 @@ class TrainDock(QWidget):
         self._undo.begin()
         self._live.start(pairs[-1][0], axes)
         self._show_plot()
-        run = TrainRun(images, labels, settings, names, self._stop.is_set, self._live.visible)
+        run = TrainRun(
+            images, files, labels, settings, names, self._stop.is_set, self._live.visible
+        )
         self._job.start(run, f"Training on {self._name}")
 
     def draw_next(self) -> None:
@@ -149,6 +156,7 @@ class TrainDock(QWidget):
     def _lay_out(self) -> None:
         column = make_dock_body(self)
         column.addWidget(self.pairs)
+        column.addWidget(self.saved)
         column.addWidget(self.classes)
         column.addWidget(self.form)
         column.addWidget(self.preview_switch)
@@ -242,6 +250,9 @@ class TrainDock(QWidget):
         elif isinstance(event, Places):
             self._next.keep(event)
             self.status.say(self._next.go_on())
+        elif isinstance(event, StrokesSaved):
+            self.saved.know(event.path)
+            self.status.note(f"What is drawn is saved as {event.path.name}.")
         elif isinstance(event, Note):
             self.status.note(event.message)
         elif isinstance(event, str):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SegzooError
-from ..io import Image
+from ..io import Image, save_strokes
 from ..training import Finished, Note, Snapshot, finetune
 from .shared_model import load_choice
 from .train_form import TrainSettings
@@ -30,10 +31,18 @@ class PreviewDone:
 
 
 @dataclass(frozen=True)
+class StrokesSaved:
+    """The file that now holds what is drawn on one image."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
 class TrainRun:
-    """The work of one training, called in the worker."""
+    """The work of one training, called in the worker; `files` are those of the images."""
 
     images: list[Image]
+    files: list[str | None]
     labels: list[Any]
     settings: TrainSettings
     class_names: list[str]
@@ -41,6 +50,7 @@ class TrainRun:
     visible: Mapping[int, Region | None]
 
     def __call__(self) -> Iterator[object]:
+        yield from self._save_strokes()
         if "torch" not in sys.modules:
             yield "Loading PyTorch…"
             import torch  # noqa: F401  so that loading does not count as training time
@@ -64,6 +74,16 @@ class TrainRun:
             if isinstance(event, Snapshot | Finished):
                 yield from self._preview(event.model)
             yield event
+
+    def _save_strokes(self) -> Iterator[StrokesSaved | Note]:
+        for image, file, labels in zip(self.images, self.files, self.labels, strict=True):
+            try:
+                path = save_strokes(labels, image, file)
+            except Exception as error:  # whatever it is, the training does not depend on it
+                yield Note(f"What is drawn on {image.source} is not saved: {error}")
+                continue
+            if path is not None:
+                yield StrokesSaved(path)
 
     def _preview(self, model: SegmentationModel) -> Iterator[PreviewDone | Note]:
         from ..inference.region import predict_region

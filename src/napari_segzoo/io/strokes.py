@@ -1,0 +1,186 @@
+"""What was drawn on an image, kept in a file beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_data_dir
+
+from ..errors import InputError, RunError
+from .blocks import consecutive_blocks
+from .files import STROKES, open_image, save_image
+from .image import Image, LazyArray, Region
+
+SAMPLE = 64
+"""Longest side, in voxels, of the block that tells one image without a file from another."""
+HELD = 0.5
+"""A saved drawing gives way to one that holds at least this share of it."""
+
+
+def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | None:
+    """Save what is drawn on an image as a compressed OME-TIFF with its axes and voxel size.
+
+    The strokes on ``cells.tif`` are saved as ``cells.tif.strokes.tif``. A drawing replaces the
+    saved one that it grew from; where the file holds another drawing, the new one becomes
+    ``cells.tif.2.strokes.tif``, and so on.
+
+    Parameters
+    ----------
+    labels : array-like of int
+        The axes of the image without C; 0 is not drawn.
+    image : Image
+        With its axes; `source` is its name.
+    file : str, optional
+        The file that the image comes from. Without it, or if its folder may not be written,
+        strokes are kept in `strokes_folder`, under a name made of the image's name and content.
+
+    Returns
+    -------
+    Path or None
+        The file; None if nothing is drawn, and then nothing is written.
+
+    Raises
+    ------
+    InputError
+        If the labels do not fit the image, or cannot be stored.
+    RunError
+        If the disk is full or may not be written.
+    """
+    kept = [n for n, a in enumerate(image.axes) if a != "C"]
+    shape = tuple(image.shape[n] for n in kept)
+    if tuple(labels.shape) != shape:
+        raise InputError(
+            f"The labels have shape {tuple(labels.shape)}, but the image needs {shape}."
+        )
+    if not _any_drawn(labels):
+        return None
+    stem = _stem(image, file)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{stem.parent} could not be made: {error.strerror or error}.") from error
+    path = next(p for p in _names(stem) if not p.exists())
+    for saved in _saved(stem):
+        same, held = _compare(saved, labels)
+        if same:
+            return saved
+        if held:
+            path = saved
+            break
+    return save_image(
+        path,
+        labels,
+        "".join(image.axes[n] for n in kept),
+        scale=tuple(image.scale[n] for n in kept),
+        unit=image.unit,
+        labels=True,
+        overwrite=True,
+    )
+
+
+def find_strokes(image: Image, file: str | None = None) -> Path | None:
+    """Return the newest file that `save_strokes` wrote for an image, if it fits its shape."""
+    shape = tuple(n for n, a in zip(image.shape, image.axes, strict=True) if a != "C")
+    for path in _saved(_stem(image, file)):
+        with suppress(InputError):
+            open_strokes(path, shape)
+            return path
+    return None
+
+
+def open_strokes(path: str | os.PathLike[str], shape: tuple[int, ...]) -> LazyArray:
+    """Open saved labels with the axes of length 1 that `shape` has and a TIFF file does not keep.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or does not fit `shape`.
+    """
+    saved = open_image(path, labels=True).data
+    if [n for n in saved.shape if n > 1] != [n for n in shape if n > 1]:
+        raise InputError(
+            f"{path} has the shape {tuple(saved.shape)}, but labels of shape {shape} are needed."
+        )
+
+    def read(region: Region) -> NDArray[Any]:
+        long = iter(r for r, n in zip(region, shape, strict=True) if n > 1)
+        block = saved[tuple(next(long) if n > 1 else slice(0, 1) for n in saved.shape)]
+        return np.asarray(block).reshape([r.stop - r.start for r in region])
+
+    return LazyArray(shape, np.dtype(saved.dtype), read)
+
+
+def strokes_folder() -> Path:
+    """Return the folder of this user for strokes on images that have no folder of their own."""
+    return Path(user_data_dir("napari-segzoo", appauthor=False)) / "strokes"
+
+
+def _stem(image: Image, file: str | None) -> Path:
+    """Return the path of saved strokes up to their number and ending."""
+    path = Path(file).absolute() if file else None
+    if path is not None and path.parent.is_dir() and os.access(path.parent, os.W_OK):
+        return path
+    name = re.sub(r"[^\w.-]+", "_", path.name if path is not None else image.source)[:100]
+    return strokes_folder() / f"{name}-{_fingerprint(image)}"
+
+
+def _fingerprint(image: Image) -> str:
+    """Tell images of one name apart: a hash of shape, type and a block from the middle."""
+    sides = [1] * (len(image.shape) - 3) + [SAMPLE] * 3
+    middle = tuple(
+        slice((n - min(n, side)) // 2, (n + min(n, side)) // 2)
+        for n, side in zip(image.shape, sides[-len(image.shape) :], strict=True)
+    )
+    block = np.ascontiguousarray(image.data[middle])
+    what = repr((image.shape, block.dtype.str)).encode() + block.tobytes()
+    return hashlib.sha256(what).hexdigest()[:12]
+
+
+def _names(stem: Path) -> Iterator[Path]:
+    """Yield the file names for the first, second, ... drawing on one image."""
+    yield stem.with_name(f"{stem.name}{STROKES}")
+    yield from (stem.with_name(f"{stem.name}.{n}{STROKES}") for n in count(2))
+
+
+def _saved(stem: Path) -> list[Path]:
+    """List the drawings that are there, the newest first."""
+    pattern = re.compile(re.escape(stem.name) + r"(\.\d+)?" + re.escape(STROKES))
+    try:
+        found = [p for p in stem.parent.iterdir() if pattern.fullmatch(p.name)]
+        return sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True)
+    except OSError:
+        return []
+
+
+def _any_drawn(labels: Any) -> bool:
+    blocks = consecutive_blocks(labels.shape, np.dtype(labels.dtype).itemsize)
+    return any(np.any(np.asarray(labels[region])) for region in blocks)
+
+
+def _compare(path: Path, labels: Any) -> tuple[bool, bool]:
+    """Tell whether a saved drawing equals the new one, and whether the new one holds it.
+
+    A file that cannot be read, or has another shape, is neither.
+    """
+    shape = tuple(int(n) for n in labels.shape)
+    same, drawn, held = True, 0, 0
+    try:
+        saved = open_strokes(path, shape)
+        for region in consecutive_blocks(shape, np.dtype(saved.dtype).itemsize):
+            old, new = saved[region], np.asarray(labels[region])
+            agree = old == new
+            same = same and bool(agree.all())
+            drawn += int(np.count_nonzero(old))
+            held += int(np.count_nonzero(agree & (old != 0)))
+    except InputError:
+        return False, False
+    return same, held >= HELD * drawn
