@@ -25,7 +25,7 @@ LAYERS = [
     {"zoo"},
     {"axes", "io", "model", "preprocess", "synthetic"},
     {"imported", "inference", "metrics", "postprocess", "recipes", "training"},
-    {"demo", "imported", "sample_data"},
+    {"demo", "imported", "project", "sample_data"},
     {"cli", "widgets"},
     {"__main__"},
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,10 +14,17 @@ from .app import app, parse_option, print_json, progress_bar, say
 @app.command()
 def finetune(
     out: Annotated[Path, typer.Argument(help="Model file to write, *.safetensors.")],
-    image: Annotated[list[Path], typer.Option("--image", help="Training image; repeat for more.")],
+    context: typer.Context,
+    image: Annotated[
+        list[Path], typer.Option("--image", help="Training image; repeat for more.")
+    ] = [],  # noqa: B006
     labels: Annotated[
         list[Path], typer.Option("--labels", help="Its drawn labels, in the same order.")
-    ],
+    ] = [],  # noqa: B006
+    project: Annotated[
+        Path | None,
+        typer.Option(help="Project file with images, labels and options; options given here win."),
+    ] = None,
     base: Annotated[str, typer.Option(help="Model to start from: bundled name or file.")] = "",
     task: Annotated[str, typer.Option(help="semantic or instances.")] = "semantic",
     unlabeled: Annotated[
@@ -45,25 +53,44 @@ def finetune(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train a network on drawn labels: 0 not drawn, 1 background, 2, 3, ... the classes."""
+    from ..errors import InputError
     from ..model import check_model_target
+    from ..project import open_project, save_project
     from ..training import Finished, Note, Scored, StepDone
     from ..training import finetune as train
 
     check_model_target(out, overwrite=overwrite)
+    how: dict[str, Any] = {
+        "base": base or None,
+        "task": task,
+        "unlabeled": unlabeled,
+        "budget": budget,
+        "steps": steps,
+        "seed": seed,
+        "device": device,
+        "axes": axes or None,
+        "ndim": ndim,
+        "architecture": architecture,
+    }
+    images: Any = image
+    drawn: Any = labels
+    if project is None and not (image and labels):
+        raise InputError("Give --image and --labels, once or more, or a --project.")
+    if project is not None:
+        saved = open_project(project)
+        given = {name: value for name, value in how.items() if _was_given(context, name)}
+        if "base" in given:
+            given["model"] = given.pop("base")
+        if image or labels:
+            given |= {"images": tuple(map(str, image)), "labels": tuple(map(str, labels))}
+        used = saved.changed(given)
+        images, drawn = (list(part) for part in zip(*used.read(), strict=True))
+        how = used.options()
     events = train(
-        image,
-        labels,
-        base=base or None,
-        task=task,
-        unlabeled=unlabeled,
-        budget=budget,
-        steps=steps,
+        images,
+        drawn,
+        **how,
         validation=(val_image, val_labels) if val_image or val_labels else None,
-        seed=seed,
-        device=device,
-        axes=axes or None,
-        ndim=ndim,
-        architecture=architecture,
         architecture_options=dict(parse_option(o) for o in option),
         loss=loss,
     )
@@ -80,6 +107,9 @@ def finetune(
                 finished = event
     finished.model.save(out, overwrite=overwrite)
     say(f"Model written to {out}: {finished.steps} steps in {finished.seconds:.0f} s.")
+    if project is not None:
+        save_project(project, replace(saved, model=str(out)), overwrite=True)
+        say(f"The next training of {project} goes on from it.")
     if json:
         print_json(
             {
@@ -92,3 +122,8 @@ def finetune(
                 "device": finished.device,
             }
         )
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -6,6 +6,7 @@ The libraries behind each format are imported when it is first used.
 from .blocks import is_zarr, written_whole
 from .files import check_output, list_images, open_image, save_image
 from .image import Image, LazyArray, check_axes
+from .keep import keep_image
 from .strokes import find_strokes, open_strokes, save_strokes
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "check_output",
     "find_strokes",
     "is_zarr",
+    "keep_image",
     "list_images",
     "open_image",
     "open_strokes",

@@ -82,6 +82,11 @@ class ClassTable(QWidget):
         names = [self._name(value) for value in range(first, last + 1)]
         return names if first == 1 else ["background", *names[1:]]
 
+    def set_class_names(self, names: Sequence[str]) -> None:
+        """Name the classes, the background first."""
+        self._names = {self._first_value() + n: name for n, name in enumerate(names)}
+        self._on_paint()
+
     def _first_value(self) -> int:
         return 1 if self._labelling.unlabeled == "ignore" else 0
 

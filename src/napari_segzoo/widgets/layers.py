@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -13,12 +15,18 @@ from ..io import Image as CoreImage
 from ..io import open_image
 from ..io.units import PIXEL, length_unit
 
+if TYPE_CHECKING:
+    import napari
+
 COMMON_AXES = {
     2: ("YX",),
     3: ("ZYX", "TYX", "CYX", "YXC"),
     4: ("TZYX", "CZYX", "ZCYX", "TCYX", "ZYXC", "TYXC"),
     5: ("TCZYX", "TZCYX", "TZYXC"),
 }
+FILE = "napari_segzoo_file"
+"""Under this name the metadata of a layer tell its file where napari does not."""
+LARGEST_IN_MEMORY = 1 << 30
 RGB_AXES = {3: ("YXC",), 4: ("ZYXC", "TYXC"), 5: ("TZYXC",)}
 
 
@@ -105,12 +113,42 @@ def same_place(first: Layer, second: Layer) -> bool:
     )
 
 
+def path_of(layer: Layer) -> str | None:
+    """Return the file that a layer comes from, if it comes from one."""
+    return layer.source.path or layer.metadata.get(FILE)
+
+
+def add_image_file(viewer: napari.viewer.Viewer, image: CoreImage) -> Image:
+    """Return the layer of an image opened from a file with its axes, added if it is not there.
+
+    Up to `LARGEST_IN_MEMORY` bytes are read, more stay in the file.
+    """
+    for layer in viewer.layers:
+        there = isinstance(layer, Image) and path_of(layer) == image.source
+        if there and tuple(full_array(layer).shape) == image.shape:
+            return layer
+    rgb = image.axes[-1] == "C" and image.shape[-1] in (3, 4)
+    n = len(image.axes) - rgb
+    unit = [image.unit if a in SPATIAL else PIXEL for a in image.axes[:n]]
+    small = np.dtype(image.data.dtype).itemsize * math.prod(image.shape) <= LARGEST_IN_MEMORY
+    data = np.asarray(image.data[...]) if small else image.data
+    return viewer.add_image(
+        list(image.levels) if image.levels and not small else data,
+        name=Path(image.source).stem,
+        rgb=rgb,
+        scale=image.scale[:n],
+        units=unit,
+        axis_labels=tuple(image.axes[:n].lower()),
+        metadata={FILE: image.source},
+    )
+
+
 def file_of(layer: Layer, axes: str) -> str | None:
     """Return the file that holds the data of a layer as it is, if there is one.
 
     A layer that is only a part of its file, such as one channel, has none.
     """
-    path = layer.source.path
+    path = path_of(layer)
     if not path:
         return None
     try:

@@ -25,7 +25,7 @@ from .forms import (
     make_text,
     narrow,
 )
-from .shared_model import Choice, load_choice, shared_model, unwrap
+from .shared_model import Choice, choose_file, load_choice, shared_model, unwrap
 
 if TYPE_CHECKING:
     import napari
@@ -69,14 +69,12 @@ class ModelDock(QWidget):
 
     def load(self, path: str | Path) -> None:
         """Choose the model in a file."""
-        path = Path(path)
         try:
-            info = read_info(path)
-            get_spec(info.architecture)
+            choice = choose_file(Path(path))
         except SegzooError as error:
             self._complain(error)
             return
-        self._shared.choose(Choice(info.name or path.stem, info.architecture, info, path))
+        self._shared.choose(choice)
 
     def save(self, path: str | Path) -> None:
         """Save the chosen model; the user has agreed to overwrite what is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from ..errors import InputError
 from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
 from .layers import label_shape, possible_axes, result_transform
 
@@ -70,6 +72,31 @@ class PairList(QWidget):
     def pairs(self) -> list[tuple[Image | None, Labels | None]]:
         """Return what the rows show."""
         return [(row.image.layer, row.labels.layer) for row in self.rows]
+
+    def complete(self) -> list[tuple[Image, Labels]]:
+        """Return what the rows show.
+
+        Raises
+        ------
+        InputError
+            If an image or its labels are missing.
+        """
+        pairs = self.pairs()
+        if any(image is None for image, _ in pairs):
+            raise InputError("There is no image layer; open an image first.")
+        if any(labels is None for _, labels in pairs):
+            raise InputError("There is no labels layer; press New labels layer and paint.")
+        return pairs
+
+    def show_images(self, layers: Sequence[Image], axes: str) -> None:
+        """Show these images in as many rows, and their axes."""
+        while len(self.rows) < len(layers):
+            self.add_pair()
+        while len(self.rows) > len(layers):
+            self.remove_pair()
+        for row, layer in zip(self.rows, layers, strict=True):
+            row.image.set_layer(layer)
+        self.axes.setCurrentIndex(max(0, self.axes.findText(axes)))
 
     def add_pair(self) -> None:
         """Ask for one more pair."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from napari.layers import Layer
 from qtpy.QtWidgets import QApplication
 
 from ..model import bundled_models
+from ..recipes import Training
 from .layers import file_of
 from .shared_model import Choice
+from .train_form import TrainSettings
 
 
 class RecipeFiles:
@@ -44,3 +48,43 @@ class RecipeFiles:
         if not self._missing:
             return "Copied."
         return f"Copied. Before you use it, save {' and '.join(self._missing)}."
+
+
+def write_down(
+    pairs: Sequence[tuple[Layer, Layer]],
+    axes: str,
+    settings: TrainSettings,
+    class_names: Sequence[str],
+) -> tuple[RecipeFiles, Training]:
+    """Return a training on layers as one on files.
+
+    Parameters
+    ----------
+    pairs : sequence of (Image, Labels)
+        The layers.
+    axes : str
+        Axes of the images.
+    settings : TrainSettings
+        What the form asks for.
+    class_names : sequence of str
+        The background first; [] if they have none.
+    """
+    files = RecipeFiles()
+    label_axes = axes.replace("C", "")
+    training = Training(
+        out=f"{pairs[0][0].name}.safetensors",
+        images=tuple(files.layer(image, axes) for image, _ in pairs),
+        labels=tuple(files.layer(labels, label_axes) for _, labels in pairs),
+        axes=axes,
+        base=files.model(settings.start) if settings.start else None,
+        architecture=settings.architecture,
+        task=settings.task,
+        unlabeled=settings.unlabeled,
+        budget=settings.budget,
+        steps=settings.steps,
+        ndim=settings.ndim,
+        seed=settings.seed,
+        device=settings.device,
+        class_names=tuple(class_names),
+    )
+    return files, training

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from ..errors import SegzooError
 from ..io import find_strokes, open_strokes
 from .forms import make_button, make_text
-from .layers import core_image, full_array, label_shape
+from .layers import core_image, full_array, label_shape, path_of
 from .pairs import PairList, PairRow
 
 
@@ -78,7 +78,7 @@ class SavedStrokes(QWidget):
         image, axes = row.image.layer, self._pairs.axes.currentText()
         if image is None or len(axes) != np.ndim(full_array(image)):
             return None
-        path = find_strokes(core_image(image, axes), image.source.path)
+        path = find_strokes(core_image(image, axes), path_of(image))
         if path is None or path in self._known:
             return None
         labels = row.labels.layer

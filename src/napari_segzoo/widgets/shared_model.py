@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from ..errors import InputError
-from ..model import ModelInfo, SegmentationModel
+from ..model import ModelInfo, SegmentationModel, read_info
+from ..zoo import get_spec
 
 if TYPE_CHECKING:
     import napari
@@ -59,6 +60,19 @@ class SharedModel(QObject):
         """Make `choice` the model of all docks; None is no model."""
         self._choice = choice
         self.changed.emit()
+
+
+def choose_file(path: Path) -> Choice:
+    """Return the choice of the model in a file, which is not loaded yet.
+
+    Raises
+    ------
+    InputError
+        If it is no model of a network that is known.
+    """
+    info = read_info(path)
+    get_spec(info.architecture)
+    return Choice(info.name or path.stem, info.architecture, info, path)
 
 
 def load_choice(choice: Choice | None) -> SegmentationModel:

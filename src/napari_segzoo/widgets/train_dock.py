@@ -11,15 +11,17 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
 from .. import recipes
+from ..errors import InputError
 from ..inference import TileDone
 from ..training import Finished, Note, Places, Scored, Started, StepDone
 from .class_table import ClassTable
 from .draw_next import DrawNext, SearchRun
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
-from .layers import core_image, full_array
+from .layers import core_image, full_array, path_of
 from .pairs import PairList
 from .preview import LivePreview
-from .recipe_files import RecipeFiles
+from .project_files import ProjectButtons
+from .recipe_files import RecipeFiles, write_down
 from .saved_strokes import SavedStrokes
 from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
@@ -41,6 +43,7 @@ class TrainDock(QWidget):
         self._job = Job(self)
         self._stop = threading.Event()
         self._name = ""
+        self.status = StatusLine()
         self._last: tuple[RecipeFiles, recipes.Training] | None = None
         self.pairs = PairList(self._viewer)
         self.saved = SavedStrokes(self.pairs)
@@ -63,12 +66,14 @@ class TrainDock(QWidget):
             "Go back to the model from before the last training; what is drawn stays",
             self.undo,
         )
+        self.project = ProjectButtons(
+            self._viewer, self.pairs, self.saved, self.classes, self.form, self.status
+        )
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.hide()
         self.plot: Any = None
         self._plot_place = QVBoxLayout()
-        self.status = StatusLine()
         self._lay_out()
         self._set_running(False)
         self.pairs.changed.connect(self._watch_drawing)
@@ -96,7 +101,7 @@ class TrainDock(QWidget):
             return
         axes = self.pairs.axes.currentText()
         images = [core_image(image, axes) for image, _ in pairs]
-        files = [image.source.path for image, _ in pairs]
+        files = [path_of(image) for image, _ in pairs]
         labels = [full_array(layer) for _, layer in pairs]
         settings = self.form.settings()
         names = self.classes.class_names() if settings.task == "semantic" else []
@@ -165,18 +170,17 @@ class TrainDock(QWidget):
         column.addWidget(self.progress)
         column.addLayout(self._plot_place)
         column.addWidget(self.status)
+        column.addWidget(self.project)
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
     def _checked_pairs(self) -> list[tuple[Any, Any]] | None:
         """Return the image and labels layers, or complain."""
-        pairs = self.pairs.pairs()
-        if any(image is None for image, _ in pairs):
-            self._complain("There is no image layer; open an image first.")
+        try:
+            return self.pairs.complete()
+        except InputError as error:
+            self.status.complain(str(error))
+            show_error(str(error))
             return None
-        if any(labels is None for _, labels in pairs):
-            self._complain("There is no labels layer; press New labels layer and paint.")
-            return None
-        return pairs
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
         pairs = self._checked_pairs()
@@ -186,27 +190,8 @@ class TrainDock(QWidget):
         self.status.say(files.copy(write(training)))
 
     def _write_down(self, pairs: list[tuple[Any, Any]]) -> tuple[RecipeFiles, recipes.Training]:
-        """Return what the form asks for, as a training on files."""
-        files, settings = RecipeFiles(), self.form.settings()
-        axes = self.pairs.axes.currentText()
-        label_axes = axes.replace("C", "")
-        training = recipes.Training(
-            out=f"{pairs[0][0].name}.safetensors",
-            images=tuple(files.layer(image, axes) for image, _ in pairs),
-            labels=tuple(files.layer(labels, label_axes) for _, labels in pairs),
-            axes=axes,
-            base=files.model(settings.start) if settings.start else None,
-            architecture=settings.architecture,
-            task=settings.task,
-            unlabeled=settings.unlabeled,
-            budget=settings.budget,
-            steps=settings.steps,
-            ndim=settings.ndim,
-            seed=settings.seed,
-            device=settings.device,
-            class_names=tuple(self.classes.class_names()),
-        )
-        return files, training
+        axes, names = self.pairs.axes.currentText(), self.classes.class_names()
+        return write_down(pairs, axes, self.form.settings(), names)
 
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
@@ -285,7 +270,3 @@ class TrainDock(QWidget):
         trained = choice is not None and choice.info is not None
         self.next_button.setEnabled(trained and not running)
         self.undo_button.setEnabled(self._undo.possible and not running)
-
-    def _complain(self, sentence: str) -> None:
-        self.status.complain(sentence)
-        show_error(sentence)

@@ -8,7 +8,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 from superqt import QSearchableComboBox
 
+from ..project import Project
 from ..training.data import Labelling
+from ..training.finetune import DEFAULT_BUDGET
 from ..zoo import list_models
 from .forms import add_row, make_choice, make_collapsible, make_form, narrow
 from .run_form import DEVICES
@@ -50,7 +52,7 @@ class TrainForm(QWidget):
         narrow(self.start)
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
-        self.amount.setValue(60)
+        self.amount.setValue(round(DEFAULT_BUDGET))
         self.unit = make_choice((("seconds", "budget"), ("steps", "steps")))
         self.task = make_choice((("Classes", "semantic"), ("Separate objects", "instances")))
         self.unlabeled = make_choice((("is ignored", "ignore"), ("is background", "background")))
@@ -85,6 +87,23 @@ class TrainForm(QWidget):
             seed=self.seed.value(),
             device=self.device.currentText().strip(),
         )
+
+    def show_project(self, project: Project) -> None:
+        """Show the options of a project."""
+        unit = "steps" if project.steps is not None else "budget"
+        amount = project.budget if project.steps is None else project.steps
+        if project.model is None:
+            self.start.setCurrentIndex(self.start.findData(project.architecture))
+        for combo, value in (
+            (self.unit, unit),
+            (self.task, project.task),
+            (self.unlabeled, project.unlabeled),
+            (self.ndim, project.ndim),
+        ):
+            combo.setCurrentIndex(combo.findData(value))
+        self.amount.setValue(round(amount or DEFAULT_BUDGET))
+        self.seed.setValue(project.seed)
+        self.device.setCurrentText(project.device)
 
     def _lay_out(self) -> None:
         stop = QWidget()

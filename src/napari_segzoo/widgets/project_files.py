@@ -1,0 +1,212 @@
+"""Saving and opening all that the Train dock works on, as a project file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Layer
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
+
+from ..errors import InputError, SegzooError
+from ..io import Image, keep_image, save_strokes
+from ..model import bundled_models, find_model
+from ..project import Project, open_project, save_project
+from .class_table import ClassTable
+from .forms import StatusLine, make_button
+from .layers import FILE, add_image_file, core_image, file_of, full_array
+from .pairs import PairList
+from .saved_strokes import SavedStrokes
+from .shared_model import Choice, choose_file, load_choice, shared_model
+from .train_form import TrainForm
+from .train_run import StrokesSaved
+from .worker import Job
+
+if TYPE_CHECKING:
+    import napari
+
+FILTER = "Project (*.json)"
+
+
+@dataclass(frozen=True)
+class ImageSaved:
+    """The file that holds an image."""
+
+    index: int
+    path: str
+
+
+@dataclass(frozen=True)
+class ModelSaved:
+    """The file that holds a model."""
+
+    choice: Choice
+    path: Path
+
+
+@dataclass(frozen=True)
+class SaveRun:
+    """The work of saving a project, called in the worker.
+
+    Parameters
+    ----------
+    path : Path
+        The project file; images and models that have no file yet are saved beside it.
+    project : Project
+        All but the files.
+    choice : Choice or None
+        The model to go on from.
+    """
+
+    path: Path
+    project: Project
+    choice: Choice | None
+    images: list[Image]
+    files: list[str | None]
+    labels: list[Any]
+
+    def __call__(self) -> Iterator[object]:
+        files, strokes = [], []
+        for n, (image, labels) in enumerate(zip(self.images, self.labels, strict=True)):
+            files.append(self.files[n] or keep_image(image, self.path.absolute().parent))
+            yield ImageSaved(n, files[-1])
+            drawn = save_strokes(labels, image, files[-1])
+            if drawn is None:
+                raise InputError(
+                    f"Nothing is drawn on {image.source}; a project needs strokes on each image."
+                )
+            strokes.append(str(drawn))
+            yield StrokesSaved(drawn)
+        model = None
+        if self.choice is not None:
+            path = self.choice.path or self._save_model(self.choice)
+            yield ModelSaved(self.choice, path)
+            bundled = {path: name for name, path in bundled_models().items()}
+            model = bundled.get(path, str(path))
+        project = replace(self.project, images=tuple(files), labels=tuple(strokes), model=model)
+        save_project(self.path, project, overwrite=True)
+        yield f"Saved as {self.path.name}: open it to go on, also after moving its whole folder."
+
+    def _save_model(self, choice: Choice) -> Path:
+        names = (f"-{n}" if n > 1 else "" for n in count(1))
+        paths = (self.path.with_name(f"{self.path.stem}{n}.safetensors") for n in names)
+        return load_choice(choice).save(next(p for p in paths if not p.exists()))
+
+
+class ProjectButtons(QWidget):
+    """Saves what the parts of the Train dock show, and shows it again."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        pairs: PairList,
+        saved: SavedStrokes,
+        classes: ClassTable,
+        form: TrainForm,
+        status: StatusLine,
+    ) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._shared = shared_model(viewer)
+        self._pairs, self._saved, self._classes = pairs, saved, classes
+        self._form, self._status = form, status
+        self._saving: list[Layer] = []
+        self._job = Job(self)
+        self._job.yielded.connect(self._on_event)
+        self._job.failed.connect(status.complain)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(5)
+        tip = "Keep images, strokes, model and options in one file, to go on another day"
+        line.addWidget(make_button("Save project", tip, self._ask_target), 1)
+        line.addWidget(
+            make_button("Open project", "Go on with a project that was saved", self._ask_file), 1
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether a project is being saved."""
+        return self._job.running
+
+    def save(self, path: str | Path) -> None:
+        """Save a project file; the user has agreed to overwrite what is there."""
+        path = Path(path)
+        path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
+        try:
+            pairs = self._pairs.complete()
+            axes = self._pairs.axes.currentText()
+            images = [core_image(image, axes) for image, _ in pairs]
+            files = [file_of(image, axes) for image, _ in pairs]
+        except SegzooError as error:
+            self._complain(error)
+            return
+        labels = [full_array(layer) for _, layer in pairs]
+        settings = self._form.settings()
+        names = self._classes.class_names() if settings.task == "semantic" else []
+        project = Project(
+            images=(),
+            labels=(),
+            axes=axes,
+            class_names=tuple(names),
+            architecture=settings.architecture,
+            task=settings.task,
+            unlabeled=settings.unlabeled,
+            budget=settings.budget,
+            steps=settings.steps,
+            ndim=settings.ndim,
+            seed=settings.seed,
+            device=settings.device,
+        )
+        self._saving = [image for image, _ in pairs]
+        run = SaveRun(path, project, settings.start, images, files, labels)
+        self._job.start(run, f"Saving {path.name}")
+
+    def open(self, path: str | Path) -> None:
+        """Show the images, strokes, model and options of a project file."""
+        try:
+            project = open_project(path)
+            pairs = [(image, labels[...]) for image, labels in project.read()]
+            model = project.model and choose_file(find_model(project.model))
+        except SegzooError as error:
+            self._complain(error)
+            return
+        layers = [add_image_file(self._viewer, image) for image, _ in pairs]
+        for file in project.labels:
+            self._saved.know(Path(file))
+        self._pairs.show_images(layers, project.axes)
+        for row, (_, drawn) in zip(self._pairs.rows, pairs, strict=True):
+            self._pairs.add_drawing(row, drawn)
+        if model:
+            self._shared.choose(model)
+        self._form.show_project(project)
+        self._classes.set_class_names(project.class_names)
+        self._status.begin(f"Opened {Path(path).name}: draw more, or press Train.")
+
+    def _on_event(self, event: object) -> None:
+        if isinstance(event, StrokesSaved):
+            self._saved.know(event.path)
+        elif isinstance(event, ImageSaved):
+            self._saving[event.index].metadata[FILE] = event.path
+        elif isinstance(event, ModelSaved):
+            if self._shared.choice is event.choice:
+                self._shared.choose(replace(event.choice, path=event.path))
+        else:
+            self._status.say(str(event))
+
+    def _ask_target(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save the project", "project.json", FILTER)
+        if path:
+            self.save(path)
+
+    def _ask_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a project", "", FILTER)
+        if path:
+            self.open(path)
+
+    def _complain(self, error: SegzooError) -> None:
+        self._status.complain(str(error))
+        show_error(str(error))
