@@ -1,7 +1,7 @@
 """Fine-tuning on drawn labels, and training from a folder."""
 
 from .dataset import Dataset, find_dataset
-from .events import Event, Finished, Note, Saved, Scored, Snapshot, Started, StepDone
+from .events import Event, Finished, Note, Redrawn, Saved, Scored, Snapshot, Started, StepDone
 from .finetune import finetune
 from .uncertain import Place, Places, where_to_draw
 
@@ -12,6 +12,7 @@ __all__ = [
     "Note",
     "Place",
     "Places",
+    "Redrawn",
     "Saved",
     "Scored",
     "Snapshot",

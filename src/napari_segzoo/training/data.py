@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..axes import Layout
 from ..errors import InputError
-from ..preprocess import Normalization
+from ..preprocess import Intensity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,7 +143,7 @@ def read_training_images(
     image: Any,
     labels: Any,
     layout: Layout,
-    normalization: Normalization,
+    intensity: Intensity,
     labelling: Labelling,
     margin: Sequence[int],
 ) -> list[TrainingImage]:
@@ -152,7 +152,6 @@ def read_training_images(
     Each time point (and slice, for a 2D model) with drawn voxels becomes one training
     image, cut to the drawn voxels plus `margin` voxels along each spatial axis.
     """
-    intensity = normalization.measure(image, layout.channel_axis)
     found = []
     for leading in np.ndindex(*layout.leading_shape):
         plane = np.asarray(labels[leading])

@@ -89,6 +89,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Redrawn:
+    """What was drawn since the training began, or since the last such event, is taken in.
+
+    Parameters
+    ----------
+    step : int
+        Steps so far.
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value, all together.
+    """
+
+    step: int
+    labelled_voxels: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint was written, from which the training can go on."""
 
@@ -134,4 +150,4 @@ class Finished:
     device: str
 
 
-Event = Started | StepDone | Scored | Snapshot | Saved | Note | Finished
+Event = Started | StepDone | Scored | Snapshot | Redrawn | Saved | Note | Finished

@@ -4,60 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ..axes import find_layout
-from ..errors import InputError
-from ..io import Image, open_image
+from ..io import Image
 from ..model import ModelInfo, SegmentationModel, default_classes, load_model
 from ..preprocess import Normalization
 from ..zoo import get_spec
-from .data import Labelling, TrainingImage, check_counts, count_labels, read_training_images
+from .data import Labelling
+from .drawings import Drawings, Drawn, count_drawn
 from .events import Event
 from .job import FinetuneOptions, Job
 from .loop import train
+from .pairs import Pair, pair_up
 
 DEFAULT_BUDGET = 60.0
 RATE_FROM_SCRATCH, RATE_FROM_BASE = 3e-3, 5e-4
 SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (16, 32, 64, 128)}
 """Widths of the U-Net trained from scratch by default: quick, and content with few labels."""
 PATCH = {2: (192, 192), 3: (32, 64, 64)}
-ArrayOrPath = Any
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image with its labels, before either is read.
-
-    Parameters
-    ----------
-    image : Image
-        With its axes, which are never "".
-    labels : array-like of int
-        Same axes without C.
-    """
-
-    image: Image
-    labels: Any
-
-    def __post_init__(self) -> None:
-        shape = tuple(int(n) for n in self.labels.shape)
-        axes = self.image.axes
-        needed = tuple(n for a, n in zip(axes, self.image.shape, strict=True) if a != "C")
-        if shape != needed:
-            raise InputError(
-                f"The labels have shape {shape}, but the image of shape {self.image.shape} "
-                f"({axes}) needs labels of shape {needed}."
-            )
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        axes = self.image.axes
-        return self.image.shape[axes.index("C")] if "C" in axes else 1
 
 
 def finetune(
@@ -81,6 +47,7 @@ def finetune(
     learning_rate: float | None = None,
     loss: str = "dice_cross_entropy",
     stop: Callable[[], bool] = lambda: False,
+    more: Callable[[], Any] = lambda: None,
 ) -> Iterator[Event]:
     """Train a network on drawn labels, few and sparse or many and dense.
 
@@ -124,12 +91,15 @@ def finetune(
         A name of `training.losses.LOSSES`.
     stop : callable
         Asked after each step; when it returns True, training ends and keeps the best model.
+    more : callable
+        Asked after each step; returns None, or all labels anew, an array or a list of arrays
+        like `labels`, when something else is drawn. The training goes on with them.
 
     Returns
     -------
     iterator of Event
-        `Started`, then `StepDone`, `Scored`, `Snapshot` and `Note`; the last is `Finished`
-        and holds the model. Closing the iterator abandons the training.
+        `Started`, then `StepDone`, `Scored`, `Snapshot`, `Redrawn` and `Note`; the last is
+        `Finished` and holds the model. Closing the iterator abandons the training.
 
     Raises
     ------
@@ -148,15 +118,11 @@ def finetune(
     )
     if isinstance(base, (str, os.PathLike)):
         base = load_model(base)
-    pairs = _pair_up(images, labels, axes)
-    scored = _pair_up(*validation, axes) if validation is not None else []
+    listed = isinstance(images, (list, tuple))
+    pairs = pair_up(images, labels, axes)
+    scored = pair_up(*validation, axes) if validation is not None else []
     labelling = Labelling(task, unlabeled)
-    counts: Counter[int] = Counter()
-    for pair in pairs:
-        counts.update(count_labels(pair.labels))
-    num_classes = check_counts(counts, labelling)
-    if task == "instances":
-        counts = Counter({1: sum(counts.values())})
+    voxels, num_classes = count_drawn([pair.labels for pair in pairs], labelling)
     if base is not None:
         info = _info_from_base(base, pairs, options, num_classes, class_names)
     else:
@@ -164,64 +130,26 @@ def finetune(
             pairs, options, num_classes, class_names, ndim, architecture, architecture_options
         )
     patch = PATCH[info.ndim]
+    drawings = Drawings(pairs, info, labelling, patch)
+
+    def redrawn() -> Drawn | None:
+        found = more()
+        return None if found is None else drawings.renew(found if listed else [found])
+
     return train(
         Job(
             info=info,
             base=base,
-            training=_read(pairs, info, labelling, patch),
-            validation=_read(scored, info, labelling, patch),
-            labelled_voxels=dict(sorted(counts.items())),
+            training=drawings.read([pair.labels for pair in pairs]),
+            validation=Drawings(scored, info, labelling, patch).read([p.labels for p in scored]),
+            labelled_voxels=voxels,
             options=options,
             patch=patch,
             started=started,
             stop=stop,
+            more=redrawn,
         )
     )
-
-
-def _pair_up(images: Any, labels: Any, axes: str | None) -> list[Pair]:
-    many = isinstance(images, (list, tuple))
-    if many != isinstance(labels, (list, tuple)) or (many and len(images) != len(labels)):
-        raise InputError("Give as many labels as images, in pairs.")
-    pairs = zip(images, labels, strict=True) if many else [(images, labels)]
-    found = [_make_pair(image, label, axes) for image, label in pairs]
-    if not found:
-        raise InputError("No training image was given; give at least one, with its labels.")
-    return found
-
-
-def _make_pair(image: Any, labels: Any, axes: str | None) -> Pair:
-    if isinstance(image, (str, os.PathLike)):
-        image = open_image(image, axes=axes)
-    if isinstance(labels, (str, os.PathLike)):
-        labels = open_image(labels, labels=True)
-    drawn = labels.data if isinstance(labels, Image) else labels
-    if not isinstance(image, Image):
-        image = Image(image)
-    if not image.axes:
-        image = image.with_axes(axes or _axes_by_labels(image.shape, tuple(drawn.shape)))
-    return Pair(image, drawn)
-
-
-def _axes_by_labels(image: tuple[int, ...], labels: tuple[int, ...]) -> str:
-    """Name axes that nobody named: labels tell which one is C, the others are the last of TZYX."""
-    spatial = "TZYX"[-len(labels) :]
-    readings = {
-        spatial: image == labels,
-        "C" + spatial: image[1:] == labels,
-        spatial + "C": image[:-1] == labels,
-    }
-    fitting = [axes for axes, fits in readings.items() if fits]
-    if len(labels) not in (2, 3, 4) or not fitting:
-        raise InputError(
-            f"The labels have shape {labels}, which does not fit the image of shape {image}: "
-            "they need the same size along every axis but the channels."
-        )
-    if len(fitting) > 1:
-        raise InputError(
-            f"The image of shape {image} can be read as {' or '.join(fitting)}; name its axes."
-        )
-    return fitting[0]
 
 
 def _info_from_base(
@@ -290,17 +218,3 @@ def anisotropic_strides(image: Image, depth: int) -> tuple[tuple[int, int, int],
         steps.append((step, 2, 2))
         z, y, slices = z * step, y * 2, slices // step
     return tuple(steps)
-
-
-def _read(
-    pairs: Sequence[Pair], info: ModelInfo, labelling: Labelling, margin: Sequence[int]
-) -> list[TrainingImage]:
-    found = []
-    for pair in pairs:
-        layout = find_layout(
-            pair.image.shape, pair.image.axes, ndim=info.ndim, in_channels=info.in_channels
-        )
-        found += read_training_images(
-            pair.image.data, pair.labels, layout, info.normalization, labelling, margin
-        )
-    return found

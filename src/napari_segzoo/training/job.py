@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..model import ModelInfo, SegmentationModel
 from .data import Labelling, TrainingImage
+from .drawings import Drawn
 
 BATCH = {2: 4, 3: 2}
 
@@ -75,6 +76,8 @@ class Job:
         `time.monotonic` at the start.
     stop : callable
         Asked after each step; True ends the training and keeps the best model.
+    more : callable
+        Asked after each step; returns what is drawn now if that has changed, else None.
     """
 
     info: ModelInfo
@@ -86,3 +89,4 @@ class Job:
     patch: tuple[int, ...]
     started: float
     stop: Callable[[], bool]
+    more: Callable[[], Drawn | None]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RunError
+from ..errors import InputError, RunError
 from ..model import SegmentationModel
-from .events import Event, Finished, Note, Scored, Snapshot, Started, StepDone
+from .drawings import Drawn
+from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
 from .job import BATCH, Job
 from .schedule import rate_factor
 
@@ -50,7 +51,6 @@ class _Trainer:
         import torch
 
         from .adapt import WeightAverage
-        from .losses import make_loss
         from .start import make_start
 
         self.job, self.device = job, device
@@ -65,10 +65,9 @@ class _Trainer:
             self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
         )
         self.precision = training_precision(device)
-        self.loss = make_loss(job.options.loss, weights=_class_weights(job), device=device)
         self.rng = np.random.default_rng(job.options.seed)
         self.batch = job.options.batch or BATCH[job.info.ndim]
-        self.classes = sorted({c for item in job.training for c in item.drawn})
+        self._learn_from(Drawn(job.training, job.labelled_voxels, ()))
         self.best: tuple[float, SegmentationModel] | None = None
 
     def run(self) -> Iterator[Event]:
@@ -96,7 +95,36 @@ class _Trainer:
             if job.validation and (now - scored > SNAPSHOT_SECONDS or progress >= 1):
                 yield self._score(step)
                 scored = time.monotonic()
+            yield from self._look_for_more(step)
         yield self._finish(step, losses)
+
+    def _learn_from(self, drawn: Drawn) -> None:
+        """Take patches from what is drawn, from the next step on."""
+        from .losses import make_loss
+
+        self.drawn = drawn
+        self.classes = sorted({c for item in drawn.training for c in item.drawn})
+        name = self.job.options.loss
+        weights = _class_weights(drawn, self.job) if name == "weighted_cross_entropy" else None
+        self.loss = make_loss(name, weights=weights, device=self.device)
+
+    def _look_for_more(self, step: int) -> Iterator[Event]:
+        try:
+            drawn = self.job.more()
+        except InputError as error:
+            yield Note(f"The training goes on without what is drawn now: {error}")
+            return
+        if drawn is None:
+            return
+        self._learn_from(drawn)
+        yield Redrawn(step, drawn.labelled_voxels)
+        yield from self._warnings()
+        if drawn.beyond:
+            names = ", ".join(str(value) for value in drawn.beyond)
+            yield Note(
+                f"Class {names} is new and has no place in the network being trained; stop and "
+                "train again to teach it."
+            )
 
     def _warnings(self) -> Iterator[Event]:
         count = self.job.info.num_outputs
@@ -140,7 +168,7 @@ class _Trainer:
         augmentation = Augmentation()
         changed, unchanged, targets = [], [], []
         for _ in range(self.batch):
-            item, centre = draw_centre(self.job.training, self.classes, self.rng)
+            item, centre = draw_centre(self.drawn.training, self.classes, self.rng)
             image, target = sample_patch(item, centre, self.patch, augmentation, self.rng)
             changed.append(change_intensity(image, augmentation, self.rng))
             unchanged.append(image)
@@ -195,24 +223,23 @@ class _Trainer:
             "steps": step,
             "seconds": round(seconds, 1),
             "seed": job.options.seed,
-            "images": len(job.training),
-            "labelled_voxels": {str(k): v for k, v in job.labelled_voxels.items()},
+            "images": len(self.drawn.training),
+            "labelled_voxels": {str(k): v for k, v in self.drawn.labelled_voxels.items()},
             "validation_dice": validation,
         }
         model = model.with_info(provenance=provenance)
         return Finished(
-            model, step, seconds, loss, validation, job.labelled_voxels, str(self.device)
+            model, step, seconds, loss, validation, self.drawn.labelled_voxels, str(self.device)
         )
 
 
-def _class_weights(job: Job) -> Tensor | None:
-    """Weights from the drawn voxels of each class, for the loss that takes weights."""
+def _class_weights(drawn: Drawn, job: Job) -> Tensor:
+    """Weights from the drawn voxels of each class."""
     from .losses import frequency_weights
 
-    if job.options.loss != "weighted_cross_entropy":
-        return None
-    drawn = [[len(i.drawn.get(c, ())) for i in job.training] for c in range(job.info.num_outputs)]
-    return frequency_weights([sum(counts) for counts in drawn])
+    classes = range(job.info.num_outputs)
+    voxels = [[len(item.drawn.get(c, ())) for item in drawn.training] for c in classes]
+    return frequency_weights([sum(counts) for counts in voxels])
 
 
 def training_precision(device: torch.device) -> torch.dtype:

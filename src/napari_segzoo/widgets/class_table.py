@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from ..errors import InputError
 from ..training.data import Labelling, check_counts, count_labels
 from .forms import StatusLine, color_icon
-from .layers import full_array
+from .layers import full_array, paint_events
 from .worker import Job
 
 PAUSE = 300
@@ -64,12 +64,12 @@ class ClassTable(QWidget):
     def watch(self, layers: Sequence[Labels], labelling: Labelling) -> None:
         """Count in these layers from now on, and whenever they are painted."""
         for layer in self._layers:
-            for event in _paint_events(layer):
+            for event in paint_events(layer):
                 event.disconnect(self._on_paint)
         self._layers = list(dict.fromkeys(layers))
         self._labelling = labelling
         for layer in self._layers:
-            for event in _paint_events(layer):
+            for event in paint_events(layer):
                 event.connect(self._on_paint)
         self._on_paint()
 
@@ -163,10 +163,6 @@ def _make_table() -> QTableWidget:
     header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
     table.setToolTip("Double-click a name to change it")
     return table
-
-
-def _paint_events(layer: Labels) -> tuple[Any, ...]:
-    return (layer.events.paint, layer.events.data, layer.events.labels_update)
 
 
 def _count_all(arrays: Sequence[Any]) -> Iterator[dict[int, int]]:

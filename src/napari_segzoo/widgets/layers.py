@@ -35,6 +35,11 @@ def full_array(layer: Image | Labels) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def paint_events(layer: Labels) -> tuple[Any, ...]:
+    """Return the events that tell of a change in what is drawn."""
+    return (layer.events.paint, layer.events.data, layer.events.labels_update)
+
+
 def is_rgb(layer: Layer) -> bool:
     """Whether the last axis of the data is colour, which napari does not count as an axis."""
     return bool(getattr(layer, "rgb", False))

@@ -13,11 +13,12 @@ from superqt import QToggleSwitch
 from .. import recipes
 from ..errors import InputError
 from ..inference import TileDone
-from ..training import Finished, Note, Places, Scored, Started, StepDone
+from ..training import Finished, Note, Places, Redrawn, Scored, Started, StepDone
 from .class_table import ClassTable
 from .draw_next import DrawNext, SearchRun
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
 from .layers import core_image, full_array, path_of
+from .more_strokes import MoreStrokes
 from .pairs import PairList
 from .preview import LivePreview
 from .project_files import ProjectButtons
@@ -52,6 +53,7 @@ class TrainDock(QWidget):
         self.preview_switch = QToggleSwitch("Live preview of what is visible")
         self.preview_switch.setChecked(True)
         self._live = LivePreview(self._viewer, self.preview_switch.isChecked)
+        self._more = MoreStrokes(self)
         self._undo = Undo(self._shared, self._live)
         self.train_button = make_button("Train", "Learn from what is drawn", self.train)
         self.stop_button = make_button("Stop", "Stop and keep the best model so far", self.stop)
@@ -111,8 +113,16 @@ class TrainDock(QWidget):
         self._undo.begin()
         self._live.start(pairs[-1][0], axes)
         self._show_plot()
+        self._more.begin([layer for _, layer in pairs])
         run = TrainRun(
-            images, files, labels, settings, names, self._stop.is_set, self._live.visible
+            images,
+            files,
+            labels,
+            settings,
+            names,
+            self._stop.is_set,
+            self._more.take,
+            self._live.visible,
         )
         self._job.start(run, f"Training on {self._name}")
 
@@ -219,6 +229,9 @@ class TrainDock(QWidget):
     def _on_event(self, event: object) -> None:
         if isinstance(event, Started):
             self.status.say(f"Training {event.parameters:,} parameters on {event.device}…")
+        elif isinstance(event, Redrawn):
+            self.status.begin("")
+            self.status.note(f"What is drawn meanwhile counts from step {event.step + 1} on.")
         elif isinstance(event, StepDone):
             self.plot.add(event.loss)
             self._live.look()
@@ -257,6 +270,7 @@ class TrainDock(QWidget):
 
     def _on_end(self, outcome: str) -> None:
         self.progress.hide()
+        self._more.end()
         if outcome == "failed":
             self._undo.give_up()
         self._set_running(False)

@@ -39,7 +39,23 @@ class StrokesSaved:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """The work of one training, called in the worker; `files` are those of the images."""
+    """The work of one training, called in the worker.
+
+    Parameters
+    ----------
+    images, files, labels : list
+        The images, the files they come from, and what is drawn on them.
+    settings : TrainSettings
+        What the form asks for.
+    class_names : list of str
+        The background first; [] if they have none.
+    stop : callable
+        Whether to end the training and keep the best model.
+    more : callable
+        All labels anew if something was drawn since it was asked last, else None.
+    visible : mapping
+        What to preview, by the dimensions of the model.
+    """
 
     images: list[Image]
     files: list[str | None]
@@ -47,13 +63,22 @@ class TrainRun:
     settings: TrainSettings
     class_names: list[str]
     stop: Callable[[], bool]
+    more: Callable[[], list[Any] | None]
     visible: Mapping[int, Region | None]
 
     def __call__(self) -> Iterator[object]:
-        yield from self._save_strokes()
+        yield from self._save_strokes(self.labels)
         if "torch" not in sys.modules:
             yield "Loading PyTorch…"
             import torch  # noqa: F401  so that loading does not count as training time
+        drawn = self.labels
+
+        def more() -> list[Any] | None:
+            nonlocal drawn
+            found = self.more()
+            drawn = drawn if found is None else found
+            return found
+
         s = self.settings
         base = load_choice(s.start) if s.start is not None else None
         for event in finetune(
@@ -70,13 +95,16 @@ class TrainRun:
             architecture=s.architecture,
             class_names=self.class_names,
             stop=self.stop,
+            more=more,
         ):
+            if isinstance(event, Finished) and drawn is not self.labels:
+                yield from self._save_strokes(drawn)
             if isinstance(event, Snapshot | Finished):
                 yield from self._preview(event.model)
             yield event
 
-    def _save_strokes(self) -> Iterator[StrokesSaved | Note]:
-        for image, file, labels in zip(self.images, self.files, self.labels, strict=True):
+    def _save_strokes(self, drawn: list[Any]) -> Iterator[StrokesSaved | Note]:
+        for image, file, labels in zip(self.images, self.files, drawn, strict=True):
             try:
                 path = save_strokes(labels, image, file)
             except Exception as error:  # whatever it is, the training does not depend on it

@@ -1,0 +1,132 @@
+"""What is drawn on the training images, read again whenever it changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..axes import find_layout
+from ..errors import InputError
+from ..model import ModelInfo
+from .data import IGNORE, Labelling, TrainingImage, check_counts, count_labels, read_training_images
+from .pairs import Pair
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn now.
+
+    Parameters
+    ----------
+    training : sequence of TrainingImage
+        Where patches come from.
+    labelled_voxels : mapping of int to int
+        Drawn voxels per label value.
+    beyond : tuple of int
+        Label values of classes that the network has no output for; they count as not drawn.
+    """
+
+    training: Sequence[TrainingImage]
+    labelled_voxels: Mapping[int, int]
+    beyond: tuple[int, ...]
+
+
+def count_drawn(labels: Sequence[Any], labelling: Labelling) -> tuple[dict[int, int], int]:
+    """Return the drawn voxels per label value in all images together, and the classes.
+
+    Object numbers are counted together, as label 1.
+
+    Raises
+    ------
+    InputError
+        If too little is drawn, or the values are no labels.
+    """
+    counts: Counter[int] = Counter()
+    for array in labels:
+        counts.update(count_labels(array))
+    classes = check_counts(counts, labelling)
+    if labelling.task == "instances":
+        return {1: sum(counts.values())}, classes
+    return dict(sorted(counts.items())), classes
+
+
+class Drawings:
+    """Reads images of a training around what is drawn on them.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        The images.
+    info : ModelInfo
+        The model to be trained.
+    labelling : Labelling
+        What the values of the labels mean.
+    margin : sequence of int
+        Voxels that are read around what is drawn, along each spatial axis.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], info: ModelInfo, labelling: Labelling, margin: Sequence[int]
+    ) -> None:
+        self._images = [pair.image for pair in pairs]
+        self._shapes = [tuple(int(n) for n in pair.labels.shape) for pair in pairs]
+        self._layouts = [
+            find_layout(i.shape, i.axes, ndim=info.ndim, in_channels=info.in_channels)
+            for i in self._images
+        ]
+        self._intensities = [
+            info.normalization.measure(image.data, layout.channel_axis)
+            for image, layout in zip(self._images, self._layouts, strict=True)
+        ]
+        self._outputs = info.num_outputs
+        self._labelling = labelling
+        self._margin = margin
+
+    def read(self, labels: Sequence[Any]) -> list[TrainingImage]:
+        """Read the images around these labels, one array per image."""
+        found = []
+        for n, array in enumerate(labels):
+            found += read_training_images(
+                self._images[n].data,
+                array,
+                self._layouts[n],
+                self._intensities[n],
+                self._labelling,
+                self._margin,
+            )
+        return found
+
+    def renew(self, labels: Sequence[Any]) -> Drawn:
+        """Read the images around labels that have changed since the training began.
+
+        Raises
+        ------
+        InputError
+            If shapes differ from those at the beginning, or too little is drawn.
+        """
+        shapes = [tuple(int(n) for n in array.shape) for array in labels]
+        if shapes != self._shapes:
+            raise InputError(
+                f"The labels now have the shapes {shapes}, but had {self._shapes} when the "
+                "training began."
+            )
+        voxels, classes = count_drawn(labels, self._labelling)
+        beyond: tuple[int, ...] = ()
+        if self._labelling.task == "semantic" and classes > self._outputs:
+            highest = self._outputs - (self._labelling.unlabeled == "background")
+            beyond = tuple(value for value in voxels if value > highest)
+        kept = {value: n for value, n in voxels.items() if value not in beyond}
+        check_counts(kept, self._labelling)
+        training = [_without(item, self._outputs) for item in self.read(labels)]
+        return Drawn(training, kept, beyond)
+
+
+def _without(item: TrainingImage, first: int) -> TrainingImage:
+    """Take what is drawn of class `first` and of those above for not drawn."""
+    if max(item.drawn, default=0) < first:
+        return item
+    target = item.target.clone()
+    target[target >= first] = IGNORE
+    return TrainingImage(item.image, target, {c: w for c, w in item.drawn.items() if c < first})
