@@ -11,7 +11,7 @@ from napari_segzoo.training.augment import (
 from napari_segzoo.training.data import IGNORE, training_image
 
 STILL = Augmentation(
-    turn=False, flip=False, scale=1.0, elastic=0.0, gain=0.0, offset=0.0, gamma=1.0, noise=0.0,
+    turn=0.0, flip=False, scale=1.0, elastic=0.0, gain=0.0, offset=0.0, gamma=1.0, noise=0.0,
     blur=0.0,
 )  # fmt: skip
 

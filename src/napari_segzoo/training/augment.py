@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi
 
 import numpy as np
 import torch
@@ -24,8 +23,8 @@ class Augmentation:
 
     Parameters
     ----------
-    turn : bool
-        Rotate by any angle in the YX plane.
+    turn : float
+        Largest angle in degrees by which it is rotated in the YX plane.
     flip : bool
         Mirror each axis at random.
     scale : float
@@ -42,15 +41,19 @@ class Augmentation:
         Largest standard deviation of a Gaussian blur, in voxels, for a quarter of the patches.
     """
 
-    turn: bool = True
+    turn: float = 180.0
     flip: bool = True
-    scale: float = 1.35
+    scale: float = 2.0
     elastic: float = 2.0
     gain: float = 0.25
     offset: float = 0.15
     gamma: float = 1.4
     noise: float = 0.06
     blur: float = 1.2
+
+
+SCAN = Augmentation(turn=15.0, flip=False, scale=1.35)
+"""For scans of bodies, which all lie in the same direction and at the same scale."""
 
 
 def draw_centre(
@@ -134,7 +137,7 @@ def _place(
 def _random_matrix(ndim: int, a: Augmentation, rng: np.random.Generator) -> np.ndarray:
     matrix: np.ndarray = np.eye(ndim) * np.exp(rng.uniform(-1, 1) * np.log(a.scale))
     if a.turn:
-        angle = rng.uniform(0, 2 * pi)
+        angle = np.deg2rad(rng.uniform(-a.turn, a.turn))
         turn = np.eye(ndim)
         turn[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         matrix = matrix @ turn

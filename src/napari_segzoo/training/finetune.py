@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..io import Image
+from ..io.units import PIXEL, length_factor
 from ..model import ModelInfo, SegmentationModel, default_classes, load_model
 from ..preprocess import Normalization
 from ..zoo import get_spec
@@ -20,10 +21,11 @@ from .loop import train
 from .pairs import Pair, pair_up
 
 DEFAULT_BUDGET = 60.0
-RATE_FROM_SCRATCH, RATE_FROM_BASE = 3e-3, 5e-4
 SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (16, 32, 64, 128)}
 """Widths of the U-Net trained from scratch by default: quick, and content with few labels."""
 PATCH = {2: (192, 192), 3: (32, 64, 64)}
+BODY_SCAN_VOXEL = 0.1
+"""Length in millimetres of the smallest voxels that a scanner of whole bodies makes."""
 
 
 def finetune(
@@ -86,7 +88,7 @@ def finetune(
         Names of the classes from 0, the background, on.
     batch, learning_rate : int, float
         Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate
-        (by default 0.003 from scratch and 0.0005 from a base).
+        (by default 0.003 in 2D and 0.01 in 3D from scratch, and 0.0005 from a base).
     loss : str
         A name of `training.losses.LOSSES`.
     stop : callable
@@ -111,8 +113,6 @@ def finetune(
     started = time.monotonic()
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
-    if learning_rate is None:
-        learning_rate = RATE_FROM_SCRATCH if base is None else RATE_FROM_BASE
     options = FinetuneOptions(
         task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss
     )
@@ -145,11 +145,17 @@ def finetune(
             labelled_voxels=voxels,
             options=options,
             patch=patch,
+            body_scans=info.ndim == 3 and all(_is_body_scan(pair.image) for pair in pairs),
             started=started,
             stop=stop,
             more=redrawn,
         )
     )
+
+
+def _is_body_scan(image: Image) -> bool:
+    millimetres = [n * length_factor(image.unit, "millimeter") for n in image.voxel_size]
+    return image.unit != PIXEL and min(millimetres) >= BODY_SCAN_VOXEL
 
 
 def _info_from_base(

@@ -11,6 +11,7 @@ from .data import Labelling, TrainingImage
 from .drawings import Drawn
 
 BATCH = {2: 4, 3: 2}
+RATE_FROM_SCRATCH, RATE_FROM_BASE = {2: 3e-3, 3: 1e-2}, 5e-4
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class FinetuneOptions:
     ----------
     batch : int or None
         Patches per step; None is `BATCH`.
-    learning_rate : float
-        Highest rate of AdamW; it rises linearly over the first 5% and then falls with
-        the power 0.9 of what is left.
+    learning_rate : float or None
+        Highest rate of AdamW; None is `RATE_FROM_SCRATCH` or `RATE_FROM_BASE`. It rises
+        linearly over the first 5% and then falls with the power 0.9 of what is left.
     loss : str
         A name of `losses.LOSSES`.
     """
@@ -35,7 +36,7 @@ class FinetuneOptions:
     seed: int = 0
     device: str = "auto"
     batch: int | None = None
-    learning_rate: float = 3e-3
+    learning_rate: float | None = None
     loss: str = "dice_cross_entropy"
 
     def __post_init__(self) -> None:
@@ -72,6 +73,8 @@ class Job:
         How.
     patch : tuple of int
         Largest patch along the spatial axes; cut to the images, up to what the network needs.
+    body_scans : bool
+        Whether the images are scans of a body, whose axes are its directions.
     started : float
         `time.monotonic` at the start.
     stop : callable
@@ -87,6 +90,14 @@ class Job:
     labelled_voxels: Mapping[int, int]
     options: FinetuneOptions
     patch: tuple[int, ...]
+    body_scans: bool
     started: float
     stop: Callable[[], bool]
     more: Callable[[], Drawn | None]
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest."""
+        if self.options.learning_rate is not None:
+            return self.options.learning_rate
+        return RATE_FROM_SCRATCH[self.info.ndim] if self.base is None else RATE_FROM_BASE

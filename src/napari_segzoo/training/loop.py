@@ -51,6 +51,7 @@ class _Trainer:
         import torch
 
         from .adapt import WeightAverage
+        from .augment import SCAN, Augmentation
         from .start import make_start
 
         self.job, self.device = job, device
@@ -62,10 +63,11 @@ class _Trainer:
         self.patch = start.patch
         self.average = WeightAverage(self.network)
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=job.options.learning_rate, weight_decay=1e-2
+            self.network.parameters(), lr=job.learning_rate, weight_decay=1e-2
         )
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)
+        self.augmentation = SCAN if job.body_scans else Augmentation()
         self.batch = job.options.batch or BATCH[job.info.ndim]
         self._learn_from(Drawn(job.training, job.labelled_voxels, ()))
         self.best: tuple[float, SegmentationModel] | None = None
@@ -78,7 +80,7 @@ class _Trainer:
         step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
         progress = 0.0
         while progress < 1 and not job.stop():
-            rate = options.learning_rate * rate_factor(progress)
+            rate = job.learning_rate * rate_factor(progress)
             try:
                 losses.append(self._step(rate))
             except (MemoryError, RuntimeError) as error:
@@ -163,14 +165,13 @@ class _Trainer:
         """Return patches, the same before their intensities were changed, and targets."""
         import torch
 
-        from .augment import Augmentation, change_intensity, draw_centre, sample_patch
+        from .augment import change_intensity, draw_centre, sample_patch
 
-        augmentation = Augmentation()
         changed, unchanged, targets = [], [], []
         for _ in range(self.batch):
             item, centre = draw_centre(self.drawn.training, self.classes, self.rng)
-            image, target = sample_patch(item, centre, self.patch, augmentation, self.rng)
-            changed.append(change_intensity(image, augmentation, self.rng))
+            image, target = sample_patch(item, centre, self.patch, self.augmentation, self.rng)
+            changed.append(change_intensity(image, self.augmentation, self.rng))
             unchanged.append(image)
             targets.append(target)
         x, before = (

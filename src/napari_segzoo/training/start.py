@@ -14,12 +14,15 @@ from torch.nn import functional as F
 from ..inference.tiling import round_up
 from ..model import ModelInfo, SegmentationModel
 from .adapt import adapt
+from .data import TrainingImage
 from .head import HeadFit, fit_head
 from .job import Job
 from .undrawn import UndrawnLoss
 
 SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
 """Weight of the smoothness of what is not drawn; less if the base knows the drawn classes."""
+DENSE = 0.1
+"""Share of drawn voxels from which on smoothness is not needed; it fades out up to there."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them."""
@@ -69,7 +72,7 @@ def make_start(job: Job) -> Start:
     sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
     if job.base is None:
         network = SegmentationModel.create(job.info).network
-        undrawn = UndrawnLoss(smooth=SMOOTHNESS if sparse else 0.0)
+        undrawn = UndrawnLoss(smooth=_sparsity(job.training) * SMOOTHNESS if sparse else 0.0)
         return Start(network.train(), _fit_patch(job, network.divisor), undrawn)  # type: ignore[arg-type]
     network = adapt(job.base, job.info).network
     old = adapt(job.base, _with_old_classes(job)).network.eval()
@@ -78,7 +81,10 @@ def make_start(job: Job) -> Start:
     base, info = job.base.info, job.info
     same = (base.classes, base.task) == (info.classes, info.task)
     fit = fit_head(network, old, job.training, patch, count, job.options.seed, same)
-    undrawn = _what_to_keep(fit, network, old, count) if sparse else UndrawnLoss()
+    undrawn = UndrawnLoss()
+    if sparse:
+        undrawn = _what_to_keep(fit, network, old, count)
+        undrawn = replace(undrawn, smooth=_sparsity(job.training) * undrawn.smooth)
     network.train()
     if sparse:
         for module in network.modules():
@@ -95,6 +101,13 @@ def _what_to_keep(
     if fit.stands_for is None:
         return UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
     return UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, Merged(old, fit.stands_for, count))
+
+
+def _sparsity(training: Sequence[TrainingImage]) -> float:
+    """Return 1 where hardly anything is drawn, 0 from a share of `DENSE` on."""
+    drawn = sum(len(voxels) for item in training for voxels in item.drawn.values())
+    share = drawn / sum(item.target.numel() for item in training)
+    return max(0.0, 1 - share / DENSE)
 
 
 def _with_old_classes(job: Job) -> ModelInfo:
