@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .io import Image, LazyArray, open_image, open_strokes, written_whole
+from .io import Image, open_image, read_strokes, written_whole
+from .io.files import STROKES
 from .io.units import PIXEL
 from .model import bundled_models, find_model, read_info
 from .training.job import FinetuneOptions
@@ -53,7 +54,7 @@ class Project:
     seed: int = 0
     device: str = "auto"
 
-    def read(self) -> list[tuple[Image, LazyArray]]:
+    def read(self) -> list[tuple[Image, Any]]:
         """Open the images and their labels; pixels are read when they are asked for.
 
         Where an image file tells no voxel size, that of its labels holds.
@@ -151,11 +152,19 @@ def open_project(path: str | os.PathLike[str]) -> Project:
     return project
 
 
-def _open_pair(image_file: str, label_file: str, axes: str) -> tuple[Image, LazyArray]:
+def _open_pair(image_file: str, label_file: str, axes: str) -> tuple[Image, Any]:
     image = open_image(image_file, axes=axes)
-    shape = tuple(n for n, a in zip(image.shape, axes.upper(), strict=True) if a != "C")
-    labels = open_strokes(label_file, shape)
-    return _with_voxel_size(image, open_image(label_file, labels=True)), labels
+    label_axes = axes.upper().replace("C", "")
+    if label_file.endswith(STROKES):
+        labels = read_strokes(label_file, label_axes)
+    else:
+        labels = open_image(label_file, axes=label_axes, labels=True)
+    shape = tuple(n for n, a in zip(image.shape, image.axes, strict=True) if a != "C")
+    if labels.shape != shape:
+        raise InputError(
+            f"{label_file} has the shape {labels.shape}, but labels on {image_file} need {shape}."
+        )
+    return _with_voxel_size(image, labels), labels.data
 
 
 def _with_voxel_size(image: Image, labels: Image) -> Image:

@@ -69,16 +69,18 @@ def test_all_that_was_there_comes_back(
 
     moved = tmp_path / "tuesday"
     shutil.move(folder, moved)
-    viewer.layers.clear()
     shared_model(viewer).choose(None)
+    train.form.amount.setValue(60)
     train.project.open(moved / "work.json")
     assert "Opened work.json" in train.status.text()
     assert train.form.settings().start.path == moved / "work.safetensors"
     for name in ("task", "unlabeled", "budget", "steps", "ndim", "seed", "device"):
         assert getattr(train.form.settings(), name) == getattr(settings, name), name
-    assert train.classes.class_names() == ["background", "axon", "myelin"]
+    names = ["background", "axon", "myelin"]
+    qtbot.waitUntil(lambda: train.classes.class_names() == names, timeout=30_000)
     assert train.pairs.axes.currentText() == "ZYX"
     (first, drawn), (second, _) = train.pairs.pairs()
+    assert first is not from_file
     assert np.array_equal(first.data, stack)
     assert np.array_equal(second.data, stack[::-1])
     assert np.array_equal(drawn.data, drawing(stack.shape))

@@ -7,7 +7,7 @@ from .blocks import is_zarr, written_whole
 from .files import check_output, list_images, open_image, save_image
 from .image import Image, LazyArray, check_axes
 from .keep import keep_image
-from .strokes import find_strokes, open_strokes, save_strokes
+from .strokes import find_strokes, read_strokes, save_strokes
 
 __all__ = [
     "Image",
@@ -19,7 +19,7 @@ __all__ = [
     "keep_image",
     "list_images",
     "open_image",
-    "open_strokes",
+    "read_strokes",
     "save_image",
     "save_strokes",
     "written_whole",

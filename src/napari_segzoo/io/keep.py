@@ -39,11 +39,11 @@ def keep_image(image: Image, folder: Path) -> str:
 
 
 def _keeps_its_axes_in_tiff(image: Image) -> bool:
-    """Whether a TIFF file has the same axes in the same order, those of length 1 too."""
+    """Whether a TIFF file has the same axes in the same order."""
     dtype = np.dtype(image.data.dtype)
     colors = image.axes[-1] == "C" and image.shape[-1] in (3, 4)
     axes = image.axes[:-1] if colors and dtype.kind == "u" and dtype.itemsize < 4 else image.axes
-    return axes.endswith("YX") and 1 not in image.shape
+    return axes.endswith("YX")
 
 
 def _holds(path: Path, image: Image) -> bool:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_data_dir
 
 from ..errors import InputError, RunError
 from .blocks import consecutive_blocks
-from .files import STROKES, open_image, save_image
-from .image import Image, LazyArray, Region
+from .files import STROKES, save_image
+from .image import Image, reading
+from .tiff import open_tiff
 
 SAMPLE = 64
 """Longest side, in voxels, of the block that tells one image without a file from another."""
@@ -57,6 +57,7 @@ def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | N
     """
     kept = [n for n, a in enumerate(image.axes) if a != "C"]
     shape = tuple(image.shape[n] for n in kept)
+    axes = "".join(image.axes[n] for n in kept)
     if tuple(labels.shape) != shape:
         raise InputError(
             f"The labels have shape {tuple(labels.shape)}, but the image needs {shape}."
@@ -70,7 +71,7 @@ def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | N
         raise RunError(f"{stem.parent} could not be made: {error.strerror or error}.") from error
     path = next(p for p in _names(stem) if not p.exists())
     for saved in _saved(stem):
-        same, held = _compare(saved, labels)
+        same, held = _compare(saved, labels, axes)
         if same:
             return saved
         if held:
@@ -79,7 +80,7 @@ def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | N
     return save_image(
         path,
         labels,
-        "".join(image.axes[n] for n in kept),
+        axes,
         scale=tuple(image.scale[n] for n in kept),
         unit=image.unit,
         labels=True,
@@ -89,34 +90,27 @@ def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | N
 
 def find_strokes(image: Image, file: str | None = None) -> Path | None:
     """Return the newest file that `save_strokes` wrote for an image, if it fits its shape."""
-    shape = tuple(n for n, a in zip(image.shape, image.axes, strict=True) if a != "C")
-    for path in _saved(_stem(image, file)):
-        with suppress(InputError):
-            open_strokes(path, shape)
-            return path
-    return None
+    shape = [n for n, a in zip(image.shape, image.axes, strict=True) if a != "C"]
+    return next((p for p in _saved(_stem(image, file)) if _fits(p, shape)), None)
 
 
-def open_strokes(path: str | os.PathLike[str], shape: tuple[int, ...]) -> LazyArray:
-    """Open saved labels with the axes of length 1 that `shape` has and a TIFF file does not keep.
+def read_strokes(path: str | os.PathLike[str], axes: str) -> Image:
+    """Read saved strokes as a whole and close the file.
+
+    Parameters
+    ----------
+    path : path-like
+        What `save_strokes` returned.
+    axes : str
+        Axes of the labels, those of length 1 too.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or does not fit `shape`.
+        If the file is damaged or its axes are others.
     """
-    saved = open_image(path, labels=True).data
-    if [n for n in saved.shape if n > 1] != [n for n in shape if n > 1]:
-        raise InputError(
-            f"{path} has the shape {tuple(saved.shape)}, but labels of shape {shape} are needed."
-        )
-
-    def read(region: Region) -> NDArray[Any]:
-        long = iter(r for r, n in zip(region, shape, strict=True) if n > 1)
-        block = saved[tuple(next(long) if n > 1 else slice(0, 1) for n in saved.shape)]
-        return np.asarray(block).reshape([r.stop - r.start for r in region])
-
-    return LazyArray(shape, np.dtype(saved.dtype), read)
+    image = open_tiff(Path(path), axes=axes, whole=True).with_axes(axes)
+    return replace(image, data=np.asarray(image.data[...]))
 
 
 def strokes_folder() -> Path:
@@ -161,26 +155,39 @@ def _saved(stem: Path) -> list[Path]:
         return []
 
 
+def _fits(path: Path, shape: Sequence[int]) -> bool:
+    """Whether a file holds labels of a shape, but for axes of length 1."""
+    import tifffile
+
+    try:
+        with reading(path), tifffile.TiffFile(path) as file:
+            found = file.series[0].shape
+    except InputError:
+        return False
+    return [n for n in found if n > 1] == [n for n in shape if n > 1]
+
+
 def _any_drawn(labels: Any) -> bool:
     blocks = consecutive_blocks(labels.shape, np.dtype(labels.dtype).itemsize)
     return any(np.any(np.asarray(labels[region])) for region in blocks)
 
 
-def _compare(path: Path, labels: Any) -> tuple[bool, bool]:
+def _compare(path: Path, labels: Any, axes: str) -> tuple[bool, bool]:
     """Tell whether a saved drawing equals the new one, and whether the new one holds it.
 
     A file that cannot be read, or has another shape, is neither.
     """
-    shape = tuple(int(n) for n in labels.shape)
-    same, drawn, held = True, 0, 0
+    if not _fits(path, labels.shape):
+        return False, False
     try:
-        saved = open_strokes(path, shape)
-        for region in consecutive_blocks(shape, np.dtype(saved.dtype).itemsize):
-            old, new = saved[region], np.asarray(labels[region])
-            agree = old == new
-            same = same and bool(agree.all())
-            drawn += int(np.count_nonzero(old))
-            held += int(np.count_nonzero(agree & (old != 0)))
+        saved = read_strokes(path, axes).data
     except InputError:
         return False, False
+    same, drawn, held = True, 0, 0
+    for region in consecutive_blocks(saved.shape, saved.dtype.itemsize):
+        old, new = saved[region], np.asarray(labels[region])
+        agree = old == new
+        same = same and bool(agree.all())
+        drawn += int(np.count_nonzero(old))
+        held += int(np.count_nonzero(agree & (old != 0)))
     return same, held >= HELD * drawn

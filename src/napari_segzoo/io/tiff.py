@@ -21,10 +21,13 @@ BEST_RATIO = 100_000
 """Header and file disagree if decompression would have to gain more than this factor."""
 
 
-def open_tiff(path: Path, series: int = 0, axes: str | None = None) -> Image:
+def open_tiff(
+    path: Path, series: int = 0, axes: str | None = None, *, whole: bool = False
+) -> Image:
     """Open one image series of a TIFF file; of a pyramid, the finest level.
 
-    Contiguous pixels are mapped into memory, others are decoded strip by strip or tile by tile.
+    Contiguous pixels are mapped into memory, others are decoded strip by strip or tile by tile;
+    `whole` reads all pixels and closes the file, which Windows asks for before it is replaced.
     Axes of length 1 are left out, unless `axes` asks for them.
 
     Raises
@@ -48,6 +51,8 @@ def open_tiff(path: Path, series: int = 0, axes: str | None = None) -> Image:
             single = set(found.get_axes(squeeze=False)) & set(LETTERS) - set(letters)
             steps, unit = _steps(file, found, series)
             data, levels = _levels(path, found)
+            if whole:
+                data, levels = np.array(data[...]), ()
         except BaseException:
             file.close()
             raise

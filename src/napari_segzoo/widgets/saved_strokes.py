@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from ..errors import SegzooError
-from ..io import find_strokes, open_strokes
+from ..io import find_strokes, read_strokes
 from .forms import make_button, make_text
 from .layers import core_image, full_array, label_shape, path_of
 from .pairs import PairList, PairRow
@@ -66,8 +66,8 @@ class SavedStrokes(QWidget):
         row, path = self._offered
         layer = None
         try:
-            shape = label_shape(row.image.layer, self._pairs.axes.currentText())
-            layer = self._pairs.add_drawing(row, open_strokes(path, shape)[...])
+            axes = self._pairs.axes.currentText().replace("C", "")
+            layer = self._pairs.add_drawing(row, read_strokes(path, axes).data)
         except SegzooError as error:
             show_error(str(error))
         self.know(path)
