@@ -119,12 +119,17 @@ def test_a_drawing_that_grows_or_is_mended_stays_in_its_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["cells.tif.strokes.tif"]
 
 
-def test_the_same_drawing_is_not_written_again(tmp_path):
+def test_the_same_drawing_is_not_written_again_but_is_the_one_offered(tmp_path):
     file = str(tmp_path / "cells.tif")
     path = save_strokes(strokes(), image_of(), file)
     os.utime(path, ns=(0, 0))
+    newer = save_strokes(strokes((40, 50), 10, 30), image_of(), file)
+    os.utime(newer, ns=(1, 1))
+    assert find_strokes(image_of(), file) == newer
+    number = path.stat().st_ino
     assert save_strokes(strokes(), image_of(), file) == path
-    assert path.stat().st_mtime_ns == 0
+    assert path.stat().st_ino == number, "it was written anew"
+    assert find_strokes(image_of(), file) == path
 
 
 def test_another_drawing_gets_a_file_of_its_own_and_is_the_one_offered(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -73,6 +74,8 @@ def save_strokes(labels: Any, image: Image, file: str | None = None) -> Path | N
     for saved in _saved(stem):
         same, held = _compare(saved, labels, axes)
         if same:
+            with suppress(OSError):
+                saved.touch()  # the newest is the one offered
             return saved
         if held:
             path = saved

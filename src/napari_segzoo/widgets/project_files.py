@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Layer
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
@@ -70,15 +71,16 @@ class SaveRun:
     labels: list[Any]
 
     def __call__(self) -> Iterator[object]:
+        for image, labels in zip(self.images, self.labels, strict=True):
+            if not np.any(labels):
+                raise InputError(
+                    f"Nothing is drawn on {image.source}; a project needs strokes on each image."
+                )
         files, strokes = [], []
         for n, (image, labels) in enumerate(zip(self.images, self.labels, strict=True)):
             files.append(self.files[n] or keep_image(image, self.path.absolute().parent))
             yield ImageSaved(n, files[-1])
             drawn = save_strokes(labels, image, files[-1])
-            if drawn is None:
-                raise InputError(
-                    f"Nothing is drawn on {image.source}; a project needs strokes on each image."
-                )
             strokes.append(str(drawn))
             yield StrokesSaved(drawn)
         model = None
