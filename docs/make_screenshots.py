@@ -11,9 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-OWN = tempfile.mkdtemp()
-os.environ["NAPARI_CONFIG"] = f"{OWN}/settings.yaml"
-os.environ["XDG_DATA_HOME"] = OWN  # no strokes of an earlier run are offered
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # no strokes of an earlier run are offered
 
 import napari
 import numpy as np
