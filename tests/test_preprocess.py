@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import zarr
 from tiny import Watched
 
 from napari_segzoo.errors import InputError
@@ -61,6 +62,23 @@ def test_a_sparse_image_still_has_a_scale():
     image[5, 5] = 1000
     intensity = Normalization().measure(image, None)
     assert intensity.apply(image[None]).max() == pytest.approx(1)
+
+
+def test_a_speck_in_a_large_empty_image_is_found():
+    image = np.zeros((3000, 3000), np.uint16)
+    image[7, 9] = 1000
+    intensity = Normalization().measure(image, None)
+    assert intensity.apply(image[None, :16, :16]).max() == pytest.approx(1)
+
+
+def test_specks_in_single_channels_of_a_large_empty_image_are_found(tmp_path):
+    shape, chunks = (2, 6000, 6000), (1, 512, 512)
+    image = zarr.create_array(tmp_path / "a.zarr", shape=shape, chunks=chunks, dtype="uint16")
+    image[1, 4007, 9] = 1000
+    intensity = Normalization().measure(image, 0)
+    values = intensity.apply(image[:, 4000:4016, :16])
+    assert values[0].max() == 0
+    assert values[1].max() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("value", [0, 7])

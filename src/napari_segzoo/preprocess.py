@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .io.blocks import grid_blocks
 
 SAMPLE_VOXELS = 1_000_000
 KINDS = ("percentile", "zscore", "range", "fixed")
@@ -74,7 +75,8 @@ class Normalization:
         Parameters
         ----------
         image : array-like
-            Anything with `shape`, `dtype` and slicing; large ones are sampled in blocks.
+            Anything with `shape`, `dtype` and slicing; large ones are sampled in blocks. Where
+            the sample is constant, the first part of the image that is not counts instead.
         channel_axis : int or None
             Axis with one set of statistics per index.
 
@@ -91,13 +93,28 @@ class Normalization:
             )
         if self.kind == "range":
             return Intensity((self.low,) * channels, (1 / (self.high - self.low),) * channels)
-        samples = _sample(image, channel_axis)
-        measured = [self._measure_channel(values, n) for n, values in enumerate(samples)]
+        measured = self._measure_blocks(_sample_blocks(image, channel_axis), channel_axis)
+        if all(gain == 0 for _, gain in measured):
+            measured = (
+                self._measure_blocks(_varied_block(image, channel_axis), channel_axis) or measured
+            )
         if all(gain == 0 for _, gain in measured):
             raise InputError(
                 "The image has the same value everywhere, so there is nothing to segment in it."
             )
         return Intensity(tuple(m[0] for m in measured), tuple(m[1] for m in measured))
+
+    def _measure_blocks(
+        self, blocks: Sequence[NDArray[Any]], channel_axis: int | None
+    ) -> list[tuple[float, float]]:
+        if not blocks:
+            return []
+        channels = 1 if channel_axis is None else blocks[0].shape[channel_axis]
+        flat = [
+            np.concatenate([_channel(b, channel_axis, c).ravel() for b in blocks])
+            for c in range(channels)
+        ]
+        return [self._measure_channel(values, c) for c, values in enumerate(flat)]
 
     def _measure_channel(self, values: NDArray[Any], channel: int) -> tuple[float, float]:
         values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
@@ -116,29 +133,33 @@ class Normalization:
         return offset, 1 / spread if spread > 0 else 0.0
 
 
-def _sample(image: Any, channel_axis: int | None) -> list[NDArray[Any]]:
-    """Return up to `SAMPLE_VOXELS` values per channel, from blocks spread over the image."""
-    blocks = [np.asarray(image[where]) for where in _sample_blocks(image.shape, channel_axis)]
-    if channel_axis is None:
-        return [np.concatenate([b.ravel() for b in blocks])]
-    return [
-        np.concatenate([np.take(b, c, axis=channel_axis).ravel() for b in blocks])
-        for c in range(image.shape[channel_axis])
-    ]
+def _channel(block: NDArray[Any], axis: int | None, index: int) -> NDArray[Any]:
+    return block if axis is None else np.take(block, index, axis=axis)
 
 
-def _sample_blocks(
-    shape: Sequence[int], channel_axis: int | None, per_axis: int = 6
-) -> list[tuple[slice, ...]]:
-    """Blocks that together hold at most `SAMPLE_VOXELS` voxels per channel.
+def _varied_block(image: Any, channel_axis: int | None) -> list[NDArray[Any]]:
+    """Return the first part of the image that is not constant, in a list, which may be empty."""
+    chunks = getattr(image, "chunks", None) or (1,) * len(image.shape)
+    sides = [max(c) if isinstance(c, tuple) else int(c) for c in chunks]
+    if channel_axis is not None:
+        sides[channel_axis] = int(image.shape[channel_axis])
+    for where in grid_blocks(image.shape, sides, np.dtype(image.dtype).itemsize):
+        block = np.asarray(image[where])
+        if block.min() < block.max():
+            return [block]
+    return []
+
+
+def _sample_blocks(image: Any, channel_axis: int | None, per_axis: int = 6) -> list[NDArray[Any]]:
+    """Read blocks that together hold at most `SAMPLE_VOXELS` voxels per channel.
 
     A small image is one block. A larger one is cut into a regular grid of cells, and the
     middle of each is taken.
     """
-    shape = tuple(int(n) for n in shape)
+    shape = tuple(int(n) for n in image.shape)
     free = [a for a in range(len(shape)) if a != channel_axis]
     if prod(shape[a] for a in free) <= SAMPLE_VOXELS:
-        return [tuple(slice(0, n) for n in shape)]
+        return [np.asarray(image[tuple(slice(0, n) for n in shape)])]
     counts = [min(n, per_axis) if a in free else 1 for a, n in enumerate(shape)]
     sides = [n // c for n, c in zip(shape, counts, strict=True)]
     while prod(sides[a] * counts[a] for a in free) > SAMPLE_VOXELS:
@@ -149,6 +170,6 @@ def _sample_blocks(
         for n, c, s in zip(shape, counts, sides, strict=True)
     ]
     return [
-        tuple(slice(a, a + s) for a, s in zip(corner, sides, strict=True))
+        np.asarray(image[tuple(slice(a, a + s) for a, s in zip(corner, sides, strict=True))])
         for corner in product(*starts)
     ]
