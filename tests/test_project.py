@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import noise, squares, tiny_model
 
@@ -163,6 +163,7 @@ JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.sampled_from(list(Project.__dataclass_fields__)), JSON)
 def test_any_value_of_any_field_is_taken_or_refused_by_name(tmp_path_factory, name, value):
     folder = tmp_path_factory.mktemp("project")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_segzoo as segzoo
@@ -146,6 +146,7 @@ def test_another_drawing_gets_a_file_of_its_own_and_is_the_one_offered(tmp_path)
     assert np.array_equal(values(second), other)
 
 
+@settings(max_examples=30)
 @given(
     st.lists(
         st.lists(st.integers(0, 7), max_size=4, unique=True).map(tuple), min_size=1, max_size=6

@@ -134,10 +134,19 @@ def test_a_preview_the_user_has_removed_stays_away(viewer, train, finish):
     assert previews(viewer) == []
 
 
-def test_no_preview_comes_back_without_its_image(viewer, train, shared, finish):
-    for _ in range(2):
-        train.train()
-        finish(train)
-    viewer.layers.remove(viewer.layers["blobs"])
-    train.undo_button.click()
+def test_no_preview_comes_back_without_its_image(viewer, blobs):
+    from napari_segzoo.widgets.preview import LivePreview
+
+    image = viewer.add_image(blobs, name="blobs")
+    live = LivePreview(viewer, lambda: True)
+    live.start(image, "YX")
+    live.show(live.visible[2], np.ones(blobs.shape, np.int32), ())
+    first = live.preview
+    live.start(image, "YX")
+    assert previews(viewer) == []
+    live.go_back(first)
+    assert previews(viewer) == [first.layer]
+    live.start(image, "YX")
+    viewer.layers.remove(image)
+    live.go_back(first)
     assert previews(viewer) == []
