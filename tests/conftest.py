@@ -9,6 +9,7 @@ from pathlib import Path
 SETTINGS = Path(tempfile.mkdtemp(prefix="napari-segzoo-tests-"))
 atexit.register(shutil.rmtree, SETTINGS, ignore_errors=True)
 os.environ["NAPARI_CONFIG"] = str(SETTINGS / "settings.yaml")
+os.environ["XDG_DATA_HOME"] = str(SETTINGS)
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
 
