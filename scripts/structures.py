@@ -1,8 +1,8 @@
 """Generated 2D images of common structures with exact classes, to pretrain a network on.
 
-Cells with walls, filaments, spots and regions of another texture, in any polarity, with uneven
-light, blur and noise. `draw` returns one image and its classes; run as a program, it writes a
-contact sheet: structures.py SHEET.png [--seed 0].
+Cells with walls, vesicles of all sizes, filaments, spots and regions of another texture, in any
+polarity, with uneven light, blur and noise. `draw` returns one image and its classes; run as a
+program, it writes a contact sheet: structures.py SHEET.png [--seed 0].
 """
 
 import argparse
@@ -27,8 +27,13 @@ CELL, WALL, FILAMENT, SPOT, TEXTURE = 3, 4, 5, 6, 7
 
 def draw(rng, shape=(256, 256)):
     """Return an image, uint8 (Y, X) or (Y, X, 3), and classes, uint8 (Y, X), numbers of CLASSES."""
-    kind = rng.choice(["cells", "rings", "filaments", "spots", "texture", "mixed"])
+    kind = rng.choice(
+        ["cells", "rings", "vesicles", "filaments", "spots", "texture", "mixed"],
+        p=[0.15, 0.15, 0.25, 0.12, 0.11, 0.11, 0.11],
+    )
     light, classes = np.zeros(shape), np.zeros(shape, np.uint8)
+    if kind == "vesicles":
+        light, classes = vesicles(rng, shape)
     if kind in ("cells", "rings"):
         light, classes = cells(rng, shape, apart=kind == "rings")
     if kind == "texture":
@@ -86,6 +91,38 @@ def cells(rng, shape, apart):
     if not apart:
         between = ndi.binary_dilation(inside, iterations=2) & ~inside
         classes[between] = WALL
+    tint = rng.normal(0, rng.uniform(0, 0.25), count)[nearest[:, 0].reshape(shape)]
+    return shade(rng, classes, tint), classes
+
+
+def vesicles(rng, shape):
+    """Round bodies of very different sizes, each in a wall as thick as suits its size."""
+    points = np.stack(np.indices(shape), -1).astype(float)
+    typical = np.exp(rng.uniform(np.log(4), np.log(28)))
+    for axis in range(2):
+        points[..., axis] += rng.uniform(0, 0.35) * typical * smooth_noise(rng, shape, typical)
+    radii = np.sort(np.clip(typical * rng.lognormal(0, rng.uniform(0.1, 0.9), 1500), 3, 60))[::-1]
+    wall, crowded = rng.uniform(0.15, 0.5), rng.uniform(0.2, 1)
+    classes, tint = np.zeros(shape, np.uint8), np.zeros(shape)
+    taken, spread = np.zeros(shape, bool), rng.uniform(0, 0.25)
+    for radius in radii[: int(crowded * len(radii))]:
+        centre = rng.uniform(0, 1, 2) * shape
+        box = tuple(slice(max(0, int(c - 2 * radius - 4)), int(c + 2 * radius + 4)) for c in centre)
+        stretch = rng.uniform(0.75, 1.3)
+        offset = (points[box] - centre) * (stretch, 1 / stretch)
+        distance = np.linalg.norm(offset, axis=-1)
+        body = distance < radius
+        if not body.any() or (taken[box] & body).any():
+            continue
+        thick = max(1.0, wall * rng.uniform(0.7, 1.3) * radius)
+        classes[box][body] = np.where(distance < radius - thick, CELL, WALL)[body]
+        tint[box][body] = rng.normal(0, spread)
+        taken[box] |= distance < radius + rng.uniform(-0.5, 2.5)
+    return shade(rng, classes, tint), classes
+
+
+def shade(rng, classes, tint):
+    """Light of bodies in walls; walls are the brightest or the darkest, as in most images."""
     levels = rng.uniform(-1, 1, 3)
     if rng.random() < 0.5:
         levels[1] = levels[0] + rng.normal(0, 0.1)
@@ -93,13 +130,13 @@ def cells(rng, shape, apart):
     levels[2] = around + rng.choice([-1, 1]) * (rng.uniform(0.5, 1.5) + np.ptp(levels[:2]) / 2)
     light = np.choose(np.choose(classes, [0, 0, 0, 1, 2, 0, 0, 0]), levels)
     for value in (0, CELL, WALL):
-        light += (classes == value) * rng.uniform(0, 0.3) * texture(rng, shape)
-    tint = rng.normal(0, rng.uniform(0, 0.25), count)[nearest[:, 0].reshape(shape)]
+        light += (classes == value) * rng.uniform(0, 0.3) * texture(rng, classes.shape)
     light += tint * (classes == CELL)
     if rng.random() < 0.4:
-        organelles = spots(rng, shape) & (classes == CELL)
-        light[organelles] += rng.normal(0, 0.7)
-    return light, classes
+        light[spots(rng, classes.shape) & (classes == CELL)] += rng.normal(0, 0.7)
+    if rng.random() < 0.3:
+        light[filaments(rng, classes.shape) & (classes == 0)] += rng.normal(0, 0.5)
+    return light
 
 
 def filaments(rng, shape):

@@ -1,6 +1,6 @@
 """Train the bundled base model `generalist-2d` on nuclei and on generated structures.
 
-usage: train_generalist.py DATA OUT [--seconds 3600] [--seed 0] [--images 400] [--base MODEL]
+usage: train_generalist.py DATA OUT [--seconds 7800] [--seed 0] [--images 1000] [--base MODEL]
 
 DATA is the folder that train_nuclei.py takes; the other images come from structures.py. All
 classes of both are told apart at once, so that few strokes on something new start from what
@@ -19,7 +19,7 @@ from napari_segzoo.training import Finished, StepDone
 from napari_segzoo.training.data import interior_and_border
 
 LEARNING_RATE = 2e-3
-DESCRIPTION = "Base to draw on in 2D: nuclei, cells with walls, filaments and spots"
+DESCRIPTION = "Base to draw on in 2D: nuclei, cells with walls, vesicles, filaments and spots"
 
 
 def real(data):
@@ -51,9 +51,9 @@ def main():
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--seconds", type=float, default=7800)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--base", type=Path)
     arguments = parser.parse_args()
     drawn = [*real(arguments.data), *generated(arguments.images, arguments.seed)]
