@@ -143,8 +143,9 @@ class Prediction:
             self.image, layout.channel_axis
         )
         reader = TileReader(self.image, layout, intensity, self.options.skip_below, self.mask)
-        with kept_memory() if self.plan.device == "cpu" else nullcontext():
-            forward = yield from load_network(self, reader)
+        forward = yield from load_network(self, reader)
+        by_torch = self.plan.device == "cpu" and self.plan.engine == "torch"
+        with kept_memory() if by_torch else nullcontext():
             total = yield from self._compute(forward, reader, start)
         if self.options.crf:
             yield Note("Refining with the fully connected CRF.")
