@@ -64,9 +64,10 @@ def test_a_sparse_image_still_has_a_scale():
     assert intensity.apply(image[None]).max() == pytest.approx(1)
 
 
-def test_a_speck_in_a_large_empty_image_is_found():
-    image = np.zeros((3000, 3000), np.uint16)
-    image[7, 9] = 1000
+@pytest.mark.parametrize("dtype, beside", [("uint16", 0), ("float32", np.nan)])
+def test_a_speck_in_a_large_empty_image_is_found(dtype, beside):
+    image = np.zeros((3000, 3000), dtype)
+    image[7, 9:11] = 1000, beside
     intensity = Normalization().measure(image, None)
     assert intensity.apply(image[None, :16, :16]).max() == pytest.approx(1)
 

@@ -145,7 +145,8 @@ def _varied_block(image: Any, channel_axis: int | None) -> list[NDArray[Any]]:
         sides[channel_axis] = int(image.shape[channel_axis])
     for where in grid_blocks(image.shape, sides, np.dtype(image.dtype).itemsize):
         block = np.asarray(image[where])
-        if block.min() < block.max():
+        finite = block[np.isfinite(block)]
+        if finite.size and finite.min() < finite.max():
             return [block]
     return []
 

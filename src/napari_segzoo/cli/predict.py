@@ -70,18 +70,18 @@ def predict(
     if sizes != "auto" and len(sizes) == 1:
         (sizes,) = sizes
     options = PredictOptions(
-        kind,
-        sizes,
-        overlap,
-        blend,
-        device,
-        precision,
-        engine,
-        tta,
-        crf,
-        skip_below,
-        region,
-        planes,
+        output=kind,
+        tile=sizes,
+        overlap=overlap,
+        blend=blend,
+        device=device,
+        precision=precision,
+        engine=engine,
+        tta=tta,
+        crf=crf,
+        skip_below=skip_below,
+        region=region,
+        planes=planes,
     )
     if mask is not None and input.is_dir() and not is_zarr(input):
         raise InputError(f"--mask holds for one image, but {input} is a folder of images.")

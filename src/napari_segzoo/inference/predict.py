@@ -212,18 +212,18 @@ def predict(
     from .files import prepare_file
 
     options = PredictOptions(
-        output,
-        tile,
-        overlap,
-        blend,
-        device,
-        precision,
-        engine,
-        tta,
-        crf,
-        skip_below,
-        region,
-        planes,
+        output=output,
+        tile=tile,
+        overlap=overlap,
+        blend=blend,
+        device=device,
+        precision=precision,
+        engine=engine,
+        tta=tta,
+        crf=crf,
+        skip_below=skip_below,
+        region=region,
+        planes=planes,
     )
     if not isinstance(model, SegmentationModel):
         model = load_model(model)
