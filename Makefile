@@ -45,9 +45,10 @@ zootable: $(VENV)/.bench ## all networks trained for the same CPU time; needs DA
 weights: $(VENV)/.bench ## the bundled models; needs DATA=folder of nuclei2d, takes hours
 	$(BIN)/python scripts/train_nuclei.py "$(DATA)" src/napari_segzoo/weights/nuclei.safetensors \
 	    --seconds 7200
-	$(BIN)/python scripts/train_generalist.py "$(DATA)" \
-	    src/napari_segzoo/weights/generalist-2d.safetensors \
-	    --base src/napari_segzoo/weights/nuclei.safetensors
+	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-2d.safetensors \
+	    --nuclei "$(DATA)" --base src/napari_segzoo/weights/nuclei.safetensors
+	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-3d.safetensors \
+	    --ndim 3 --images 400 --seconds 4200
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
