@@ -45,6 +45,9 @@ def finetune(
     loss: Annotated[
         str, typer.Option(help="cross_entropy, dice, focal, tversky, boundary, ...")
     ] = "dice_cross_entropy",
+    tune: Annotated[
+        str, typer.Option(help="What changes of a base: all, decoder, norm or low-rank.")
+    ] = "all",
     seed: Annotated[int, typer.Option(help="Same seed and steps, same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[
@@ -93,6 +96,7 @@ def finetune(
         validation=(val_image, val_labels) if val_image or val_labels else None,
         architecture_options=dict(parse_option(o) for o in option),
         loss=loss,
+        tune=tune,
     )
     with progress_bar(100, "%") as bar:
         for event in events:

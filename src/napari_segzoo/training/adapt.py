@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -53,16 +55,16 @@ class WeightAverage:
     averaging (Shamir & Zhang 2013, ICML), which needs no knowledge of how long training is.
     """
 
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
         self._updates = 0
-        self.state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        self.state = {k: v.detach().clone() for k, v in state.items()}
 
     @torch.no_grad()
-    def update(self, network: torch.nn.Module) -> None:
-        """Take one step towards the weights of `network`."""
+    def update(self, state: Mapping[str, Tensor]) -> None:
+        """Take one step towards the state dictionary of the network as it is now."""
         self._updates += 1
         decay = self._updates / (self._updates + 9)
-        for name, value in network.state_dict().items():
+        for name, value in state.items():
             if value.dtype.is_floating_point:
                 self.state[name].lerp_(value.detach(), 1 - decay)
             else:

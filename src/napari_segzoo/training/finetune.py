@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..errors import InputError
 from ..io import Image
 from ..io.units import PIXEL, length_factor
 from ..model import ModelInfo, SegmentationModel, default_classes, load_model
@@ -48,6 +49,7 @@ def finetune(
     batch: int | None = None,
     learning_rate: float | None = None,
     loss: str = "dice_cross_entropy",
+    tune: str = "all",
     stop: Callable[[], bool] = lambda: False,
     more: Callable[[], Any] = lambda: None,
 ) -> Iterator[Event]:
@@ -91,6 +93,11 @@ def finetune(
         (by default 0.003 in 2D and 0.01 in 3D from scratch, and 0.0005 from a base).
     loss : str
         A name of `training.losses.LOSSES`.
+    tune : {"all", "decoder", "norm", "low-rank"}
+        What to change of the weights of `base`, besides the last layer: all, those of the
+        decoder, scale and shift of the normalisation layers, or all kernels by the addition of
+        matrices of rank 4 (Hu et al. 2021, arXiv:2106.09685). The model has the same form in
+        each case.
     stop : callable
         Asked after each step; when it returns True, training ends and keeps the best model.
     more : callable
@@ -114,8 +121,12 @@ def finetune(
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
     options = FinetuneOptions(
-        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss
+        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss, tune
     )
+    if base is None and tune != "all":
+        raise InputError(
+            f"tune={tune!r} keeps weights of a base, but there is none: name a base, or tune all."
+        )
     if isinstance(base, (str, os.PathLike)):
         base = load_model(base)
     listed = isinstance(images, (list, tuple))

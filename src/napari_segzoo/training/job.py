@@ -12,6 +12,7 @@ from .drawings import Drawn
 
 BATCH = {2: 4, 3: 2}
 RATE_FROM_SCRATCH, RATE_FROM_BASE = {2: 3e-3, 3: 1e-2}, 5e-4
+TUNES = ("all", "decoder", "norm", "low-rank")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class FinetuneOptions:
         linearly over the first 5% and then falls with the power 0.9 of what is left.
     loss : str
         A name of `losses.LOSSES`.
+    tune : str
+        One of `TUNES`.
     """
 
     task: str = "semantic"
@@ -38,9 +41,12 @@ class FinetuneOptions:
     batch: int | None = None
     learning_rate: float | None = None
     loss: str = "dice_cross_entropy"
+    tune: str = "all"
 
     def __post_init__(self) -> None:
         Labelling(self.task, self.unlabeled)
+        if self.tune not in TUNES:
+            raise InputError(f"tune must be one of {', '.join(TUNES)}, not {self.tune!r}.")
         if self.budget is not None and self.steps is not None:
             raise InputError("Give either a budget of seconds or a number of steps, not both.")
         for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):

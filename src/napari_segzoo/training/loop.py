@@ -53,18 +53,20 @@ class _Trainer:
         from .adapt import WeightAverage
         from .augment import SCAN, Augmentation
         from .start import make_start
+        from .tune import plain_state, restrict
 
         self.job, self.device = job, device
         start = make_start(job)
         planes = torch.channels_last if job.info.ndim == 2 else torch.channels_last_3d
         self.layout = torch.contiguous_format if device.type == "mps" else planes
-        self.network = start.network.to(device).to(memory_format=self.layout)
+        self.plain = start.network
+        network = restrict(start.network, job.options.tune, job.info)
+        self.network = network.to(device).to(memory_format=self.layout)
+        self.trained = [p for p in self.network.parameters() if p.requires_grad]
         self.undrawn = start.undrawn.to(device)
         self.patch = start.patch
-        self.average = WeightAverage(self.network)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=job.learning_rate, weight_decay=1e-2
-        )
+        self.average = WeightAverage(plain_state(self.network))
+        self.optimizer = torch.optim.AdamW(self.trained, lr=job.learning_rate, weight_decay=1e-2)
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)
         self.augmentation = SCAN if job.body_scans else Augmentation()
@@ -74,7 +76,7 @@ class _Trainer:
 
     def run(self) -> Iterator[Event]:
         job, options = self.job, self.job.options
-        parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+        parameters = sum(p.numel() for p in self.trained)
         yield Started(job.labelled_voxels, str(self.device), parameters, self.patch)
         yield from self._warnings()
         step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
@@ -140,6 +142,7 @@ class _Trainer:
         import torch
 
         from .losses import total_loss
+        from .tune import plain_state
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -150,9 +153,9 @@ class _Trainer:
         loss = total_loss(self.network, x, target, self.loss, self.precision, undrawn)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
-        self.average.update(self.network)
+        self.average.update(plain_state(self.network))
         value = float(loss.detach())
         if not math.isfinite(value):
             raise RunError(
@@ -196,7 +199,7 @@ class _Trainer:
         return Note(f"Memory ran out; going on with {self.batch} patch(es) per step.")
 
     def _averaged_model(self) -> SegmentationModel:
-        network = copy.deepcopy(self.network).cpu().eval()
+        network = copy.deepcopy(self.plain).requires_grad_(True).cpu().eval()
         network.load_state_dict(self.average.state)
         return SegmentationModel(self.job.info, network)
 
@@ -224,6 +227,8 @@ class _Trainer:
             "steps": step,
             "seconds": round(seconds, 1),
             "seed": job.options.seed,
+            "loss": job.options.loss,
+            "tune": job.options.tune,
             "images": len(self.drawn.training),
             "labelled_voxels": {str(k): v for k, v in self.drawn.labelled_voxels.items()},
             "validation_dice": validation,
