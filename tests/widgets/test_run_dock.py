@@ -258,7 +258,7 @@ def test_running_out_of_memory_is_told(viewer, run, choose, make_model, finish, 
     def fail(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: not enough memory")
 
-    monkeypatch.setattr("napari_segzoo.widgets.run_dock.prepare", fail)
+    monkeypatch.setattr("napari_segzoo.widgets.run_work.prepare", fail)
     viewer.add_image(blobs)
     choose(make_model())
     run.run()

@@ -1,6 +1,6 @@
 """Tiled inference over images of any size."""
 
-from .events import BlockSeparated, Event, Note, TileDone
+from .events import BlockSeparated, Event, Note, Stage, TileDone
 from .files import FileRun, prepare_file
 from .plan import Plan, PredictOptions
 from .predict import predict, prepare
@@ -13,6 +13,7 @@ __all__ = [
     "Plan",
     "PredictOptions",
     "Prediction",
+    "Stage",
     "TileDone",
     "predict",
     "FileRun",

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import InputError, RunError, SegzooError
 from .crop import Crop
-from .events import Event, Note, TileDone
+from .events import Event, Note, Stage, TileDone
 from .objects import separate
 from .plan import Plan
 from .refine import refine
@@ -60,11 +60,11 @@ def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
         yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
         yield from _follow(distributed, client, run, shared, workers)
     if run.prediction.options.crf:
-        yield Note("Refining with the fully connected CRF.")
+        yield Stage("Refining with the fully connected CRF.")
         total = shared.plan.tiles
         yield from (TileDone(total, total, region) for region in refine(run.prediction))
     if run.prediction.plan.output == "instances":
-        yield Note("Separating objects.")
+        yield Stage("Separating objects.")
         yield from separate(run.prediction)
 
 

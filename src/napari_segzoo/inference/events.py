@@ -46,4 +46,9 @@ class Note:
     message: str
 
 
+@dataclass(frozen=True)
+class Stage(Note):
+    """What begins now; of no interest afterwards."""
+
+
 Event = TileDone | BlockSeparated | Note

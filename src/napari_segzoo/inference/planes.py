@@ -18,7 +18,7 @@ from ..axes import Layout
 from ..errors import InputError, RunError
 from ..io.image import SPATIAL
 from .crop import format_region, parse_region
-from .events import Event, Note, TileDone
+from .events import Event, Stage, TileDone
 from .plan import Plan, PredictOptions
 from .walk import count_steps, cut_columns
 
@@ -209,7 +209,7 @@ def average_planes(run: Prediction) -> Generator[Event, None, None]:
 
     Yields
     ------
-    TileDone or Note
+    TileDone or Stage
         Progress over all passes; regions of the result come last.
     """
     channel = run.plan.layout.channel_axis
@@ -219,7 +219,7 @@ def average_planes(run: Prediction) -> Generator[Event, None, None]:
         kept = [_open_kept(run, Path(folder, f"{order}.zarr")) for order in TURNS]
         for n, (one, order) in enumerate(zip(run.passes, TURNS, strict=True)):
             one.intensity, one.result = intensity, Slabs(kept[n], order)
-            yield Note(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}.")
+            yield Stage(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}.")
             done = yield from _pass(one, done, sum(map(_steps, run.passes[n + 1 :])))
             one.result.flush()
             one.result = ()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, RunError
 from .ahead import ahead
 from .device import is_out_of_memory, release_memory
-from .events import Event, Note, TileDone
+from .events import Event, Note, Stage, TileDone
 from .objects import separate
 from .plan import Plan, PredictOptions, shrink_plan
 from .planes import average_planes
@@ -105,7 +105,7 @@ class Prediction:
         """
         yield from average_planes(self) if self.passes else self._run_tiles(start)
         if self.plan.output == "instances":
-            yield Note("Separating objects.")
+            yield Stage("Separating objects.")
             yield from separate(self)
 
     def _run_tiles(self, start: int) -> Iterator[Event]:
@@ -148,7 +148,7 @@ class Prediction:
         with kept_memory() if by_torch else nullcontext():
             total = yield from self._compute(forward, reader, start)
         if self.options.crf:
-            yield Note("Refining with the fully connected CRF.")
+            yield Stage("Refining with the fully connected CRF.")
             yield from (TileDone(total, total, region) for region in refine(self))
 
     def _compute(

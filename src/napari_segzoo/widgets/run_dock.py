@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +11,7 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 
 from .. import recipes
 from ..errors import SegzooError
-from ..inference import BlockSeparated, Note, Plan, Prediction, PredictOptions, TileDone, prepare
-from ..io import Image
+from ..inference import BlockSeparated, Note, Plan, Prediction, Stage, TileDone
 from ..model import default_classes
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row, make_text
 from .layers import core_image, result_transform
@@ -23,7 +20,8 @@ from .recipe_files import RecipeFiles
 from .results import LiveLayers, add_class_layer, add_probability_layers
 from .run_form import RunForm
 from .run_region import moved
-from .shared_model import Choice, load_choice, shared_model, unwrap
+from .run_work import RunWork
+from .shared_model import shared_model, unwrap
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ class RunDock(QWidget):
         self._shared = shared_model(self._viewer)
         self._job = Job(self, latest=(TileDone, BlockSeparated))
         self._live = LiveLayers(self, self._viewer)
+        self._work: RunWork | None = None
         self._made: dict[str, Any] = {}
         self._begin = 0.0
         self._tiles = 0
@@ -125,10 +124,8 @@ class RunDock(QWidget):
         self.plan.clear()
         self.status.begin("Preparing…")
         self._set_running(True)
-        image = core_image(layer, axes)
-        self._job.start(
-            lambda: _work(choice, image, options, only_plan), f"Segmenting {layer.name}"
-        )
+        self._work = RunWork(choice, core_image(layer, axes), options, only_plan)
+        self._job.start(self._work, f"Segmenting {layer.name}")
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Prediction):
@@ -148,8 +145,8 @@ class RunDock(QWidget):
             if not self._live.layers:
                 self._job.cancel()
         elif isinstance(event, Note):
-            finishing = self.progress.value() == self.progress.maximum()
-            (self.status.say if finishing else self.status.note)(event.message)
+            passing = isinstance(event, Stage)
+            (self.status.say if passing else self.status.note)(event.message)
         elif isinstance(event, str):
             self.status.say(event)
 
@@ -182,7 +179,7 @@ class RunDock(QWidget):
         self._live.watch(layers)
 
     def _on_end(self, outcome: str) -> None:
-        done = self._tiles
+        done, written = self._tiles, self._work is not None and self._work.written
         self.progress.hide()
         self._set_running(False)
         self._live.redraw()
@@ -195,12 +192,12 @@ class RunDock(QWidget):
                 self.status.say(f"Done: {done} tile(s) in {seconds:.1f} s.")
             return
         for layer in layers:
-            if done > 0:
+            if written:
                 layer.name = f"{layer.name} (partial)"
             else:
                 self._viewer.layers.remove(layer)
         if outcome == "cancelled":
-            kept = "; what is done is kept as a partial layer" if layers and done > 0 else ""
+            kept = "; what is done is kept as a partial layer" if layers and written else ""
             self.status.say(f"Cancelled after {done} tile(s){kept}.")
 
     def _set_running(self, running: bool) -> None:
@@ -210,6 +207,7 @@ class RunDock(QWidget):
 
     def _on_model(self) -> None:
         choice = self._shared.choice
+        self.form.fit_to(choice.info.ndim if choice and choice.info else None)
         if choice is None:
             self.model.setText("<b>Model</b>: none yet; choose one in the Model dock")
         elif choice.info is None:
@@ -238,17 +236,3 @@ class RunDock(QWidget):
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)
         show_error(sentence)
-
-
-def _work(
-    choice: Choice | None, image: Image, options: PredictOptions, only_plan: bool
-) -> Iterator[object]:
-    if "torch" not in sys.modules:
-        yield "Loading PyTorch…"
-    model = load_choice(choice)
-    prediction = prepare(model, image, options=options)
-    if only_plan:
-        yield prediction.plan
-        return
-    yield prediction
-    yield from prediction.run()

@@ -22,6 +22,9 @@ OUTPUTS = (
     ("Separate objects", "instances"),
     ("Probabilities", "probabilities"),
 )
+PLANES = (("Slices along Z", "z"), ("Mean of slices along Z, Y and X", "zyx"))
+PLANES_TIP = "How a 2D model sees a volume; three directions take three times as long"
+CRF_TIP = "A fully connected CRF afterwards, some seconds per Mpx"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
@@ -48,9 +51,18 @@ class RunForm(QWidget):
         self.precision = make_choice([(p, p) for p in PRECISIONS])
         self.mirror = QCheckBox("average over mirrored tiles")
         self.crf = QCheckBox("draw borders to the edges in the image")
+        self.planes = make_choice(PLANES)
+        self._ndim: int | None = None
         self._lay_out()
         self.image.layer_changed.connect(self._offer_axes)
+        self.axes.currentTextChanged.connect(self._offer_planes)
+        self.planes.currentIndexChanged.connect(self._offer_crf)
         self._offer_axes()
+
+    def fit_to(self, ndim: int | None) -> None:
+        """Offer what a model of so many dimensions can do; None if there is no model yet."""
+        self._ndim = ndim
+        self._offer_planes()
 
     def options(self) -> PredictOptions:
         """Return what the form asks for.
@@ -73,7 +85,8 @@ class RunForm(QWidget):
             device=self.device.currentText().strip(),
             precision=self.precision.currentData(),
             tta=self.mirror.isChecked(),
-            crf=self.crf.isChecked(),
+            crf=self.crf.isEnabled() and self.crf.isChecked(),
+            planes=self._planes(),
             region=format_region(ranges) if ranges else None,
         )
 
@@ -95,7 +108,8 @@ class RunForm(QWidget):
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         add_row(options, "Precision", self.precision, "auto: 16 bits only where the labels stay")
         add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
-        add_row(options, "CRF", self.crf, "A fully connected CRF afterwards, some seconds per Mpx")
+        add_row(options, "Planes", self.planes, PLANES_TIP)
+        add_row(options, "CRF", self.crf, CRF_TIP)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
@@ -106,3 +120,27 @@ class RunForm(QWidget):
         if self.image.layer is not None:
             self.axes.addItems(possible_axes(self.image.layer))
         self.axes.setEnabled(self.axes.count() > 1)
+
+    def _planes(self) -> str:
+        return self.planes.currentData() if self.planes.isEnabled() else "z"
+
+    def _offer_planes(self) -> None:
+        """Offer three directions where the model is 2D and the image a volume, or say why not."""
+        reason = ""
+        if self._ndim == 3:
+            reason = "For 2D models only: this one is 3D and sees the whole volume anyway."
+        elif "Z" not in self.axes.currentText():
+            reason = "For volumes only: the image has no axis Z."
+        _enable(self.planes, PLANES_TIP, reason)
+        self._offer_crf()
+
+    def _offer_crf(self) -> None:
+        mean = self._planes() != "z"
+        reason = "The CRF refines slices along Z only; choose these as planes to use it."
+        _enable(self.crf, CRF_TIP, reason if mean else "")
+
+
+def _enable(field: QWidget, tip: str, reason: str) -> None:
+    """Enable a field, with `tip` for a tooltip, unless there is a reason not to, which it tells."""
+    field.setEnabled(not reason)
+    field.setToolTip(reason or tip)
