@@ -42,6 +42,9 @@ def finetune(
         list[Path], typer.Option("--val-image", help="Image to choose the best model on.")
     ] = [],  # noqa: B006
     val_labels: Annotated[list[Path], typer.Option("--val-labels", help="Its labels.")] = [],  # noqa: B006
+    hold_out: Annotated[
+        float, typer.Option(help="Share of the strokes to score the model on, such as 0.2.")
+    ] = 0.0,
     loss: Annotated[
         str, typer.Option(help="cross_entropy, dice, focal, tversky, boundary, ...")
     ] = "dice_cross_entropy",
@@ -97,6 +100,7 @@ def finetune(
         architecture_options=dict(parse_option(o) for o in option),
         loss=loss,
         tune=tune,
+        hold_out=hold_out,
     )
     with progress_bar(100, "%") as bar:
         for event in events:
@@ -104,7 +108,7 @@ def finetune(
                 bar.set_postfix_str(f"step {event.step}, loss {event.loss:.3f}", refresh=False)
                 bar.update(100 * event.progress - bar.n)
             elif isinstance(event, Scored):
-                say(f"step {event.step}: Dice on the validation images {event.mean_dice:.3f}")
+                say(f"step {event.step}: Dice on the {event.on} {event.mean_dice:.3f}")
             elif isinstance(event, Note):
                 say(event.message)
             elif isinstance(event, Finished):
@@ -115,17 +119,16 @@ def finetune(
         save_project(project, replace(saved, model=str(out)), overwrite=True)
         say(f"The next training of {project} goes on from it.")
     if json:
-        print_json(
-            {
-                "output": str(out),
-                "steps": finished.steps,
-                "seconds": round(finished.seconds, 3),
-                "loss": finished.loss,
-                "validation": finished.validation,
-                "labelled_voxels": finished.labelled_voxels,
-                "device": finished.device,
-            }
-        )
+        record = {
+            "output": str(out),
+            "steps": finished.steps,
+            "seconds": round(finished.seconds, 3),
+            "loss": finished.loss,
+            "validation": finished.validation,
+            "labelled_voxels": finished.labelled_voxels,
+            "device": finished.device,
+        }
+        print_json(record | ({"held_out": finished.held_out} if hold_out else {}))
 
 
 def _was_given(context: typer.Context, name: str) -> bool:

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..axes import find_layout
 from ..errors import InputError
 from ..model import ModelInfo
 from .data import IGNORE, Labelling, TrainingImage, check_counts, count_labels, read_training_images
+from .hold_out import split
 from .pairs import Pair
 
 
@@ -26,11 +30,14 @@ class Drawn:
         Drawn voxels per label value.
     beyond : tuple of int
         Label values of classes that the network has no output for; they count as not drawn.
+    held_out : sequence of TrainingImage
+        Strokes that are not trained on, to score the model by.
     """
 
     training: Sequence[TrainingImage]
     labelled_voxels: Mapping[int, int]
-    beyond: tuple[int, ...]
+    beyond: tuple[int, ...] = ()
+    held_out: Sequence[TrainingImage] = ()
 
 
 def count_drawn(labels: Sequence[Any], labelling: Labelling) -> tuple[dict[int, int], int]:
@@ -65,11 +72,19 @@ class Drawings:
         What the values of the labels mean.
     margin : sequence of int
         Voxels that are read around what is drawn, along each spatial axis.
+    held_out : sequence of ndarray of int
+        For each image, voxels that are not trained on, as indices into its flattened labels.
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], info: ModelInfo, labelling: Labelling, margin: Sequence[int]
+        self,
+        pairs: Sequence[Pair],
+        info: ModelInfo,
+        labelling: Labelling,
+        margin: Sequence[int],
+        held_out: Sequence[NDArray[np.intp]] = (),
     ) -> None:
+        self._held_out = held_out
         self._images = [pair.image for pair in pairs]
         self._shapes = [tuple(int(n) for n in pair.labels.shape) for pair in pairs]
         self._layouts = [
@@ -98,8 +113,8 @@ class Drawings:
             )
         return found
 
-    def renew(self, labels: Sequence[Any]) -> Drawn:
-        """Read the images around labels that have changed since the training began.
+    def take(self, labels: Sequence[Any]) -> Drawn:
+        """Read the images around these labels, one array per image.
 
         Raises
         ------
@@ -119,8 +134,16 @@ class Drawings:
             beyond = tuple(value for value in voxels if value > highest)
         kept = {value: n for value, n in voxels.items() if value not in beyond}
         check_counts(kept, self._labelling)
-        training = [_without(item, self._outputs) for item in self.read(labels)]
-        return Drawn(training, kept, beyond)
+        trained, apart = labels, []
+        if self._held_out:
+            parts = [split(a, v) for a, v in zip(labels, self._held_out, strict=True)]
+            trained, apart = [rest for rest, _ in parts], [held for _, held in parts]
+            count_drawn(trained, self._labelling)
+        training, held_out = (
+            [_without(item, self._outputs) for item in self.read(part)] if part else []
+            for part in (trained, apart)
+        )
+        return Drawn(training, kept, beyond, held_out)
 
 
 def _without(item: TrainingImage, first: int) -> TrainingImage:

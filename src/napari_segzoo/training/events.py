@@ -59,7 +59,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class Scored:
-    """The averaged model was measured on the validation images.
+    """The averaged model was measured on what it is not trained on.
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ class Scored:
         Over the classes above 0 that occur.
     iou, mean_iou
         Likewise, background included; told by `train_model`.
+    on : str
+        "validation images" or "held-out strokes".
     """
 
     step: int
@@ -78,6 +80,7 @@ class Scored:
     mean_dice: float
     iou: Mapping[int, float] = field(default_factory=dict)
     mean_iou: float = math.nan
+    on: str = "validation images"
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ class Finished:
         Drawn voxels per label value.
     device : str
         Where the network was trained.
+    held_out : float or None
+        Last mean Dice on strokes that were held out.
     """
 
     model: SegmentationModel
@@ -148,6 +153,7 @@ class Finished:
     validation: float | None
     labelled_voxels: Mapping[int, int]
     device: str
+    held_out: float | None = None
 
 
 Event = Started | StepDone | Scored | Snapshot | Redrawn | Saved | Note | Finished

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import InputError
 from ..io import Image
 from ..io.units import PIXEL, length_factor
@@ -17,6 +20,7 @@ from ..zoo import get_spec
 from .data import Labelling
 from .drawings import Drawings, Drawn, count_drawn
 from .events import Event
+from .hold_out import choose_strokes, explain_too_few, find_separate_strokes
 from .job import FinetuneOptions, Job
 from .loop import train
 from .pairs import Pair, pair_up
@@ -50,6 +54,7 @@ def finetune(
     learning_rate: float | None = None,
     loss: str = "dice_cross_entropy",
     tune: str = "all",
+    hold_out: float = 0.0,
     stop: Callable[[], bool] = lambda: False,
     more: Callable[[], Any] = lambda: None,
 ) -> Iterator[Event]:
@@ -98,6 +103,10 @@ def finetune(
         decoder, scale and shift of the normalisation layers, or all kernels by the addition of
         matrices of rank 4 (Hu et al. 2021, arXiv:2106.09685). The model has the same form in
         each case.
+    hold_out : float
+        Share of the strokes of each class, up to 0.5, on which the model is scored instead of
+        trained, if each has enough separate ones: ``ceil(1 / hold_out)``. A few strokes are too
+        few to choose a model on, so the score is told and changes nothing.
     stop : callable
         Asked after each step; when it returns True, training ends and keeps the best model.
     more : callable
@@ -121,19 +130,22 @@ def finetune(
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
     options = FinetuneOptions(
-        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss, tune
+        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss, tune, hold_out
     )
     if base is None and tune != "all":
         raise InputError(
             f"tune={tune!r} keeps weights of a base, but there is none: name a base, or tune all."
         )
+    if hold_out and validation is not None:
+        raise InputError("Give either validation images or a share of strokes to hold out.")
     if isinstance(base, (str, os.PathLike)):
         base = load_model(base)
     listed = isinstance(images, (list, tuple))
     pairs = pair_up(images, labels, axes)
     scored = pair_up(*validation, axes) if validation is not None else []
     labelling = Labelling(task, unlabeled)
-    voxels, num_classes = count_drawn([pair.labels for pair in pairs], labelling)
+    drawn = [pair.labels for pair in pairs]
+    _, num_classes = count_drawn(drawn, labelling)
     if base is not None:
         info = _info_from_base(base, pairs, options, num_classes, class_names)
     else:
@@ -141,27 +153,40 @@ def finetune(
             pairs, options, num_classes, class_names, ndim, architecture, architecture_options
         )
     patch = PATCH[info.ndim]
-    drawings = Drawings(pairs, info, labelling, patch)
+    apart, notes = _set_apart(drawn, options)
+    drawings = Drawings(pairs, info, labelling, patch, apart)
 
     def redrawn() -> Drawn | None:
         found = more()
-        return None if found is None else drawings.renew(found if listed else [found])
+        return None if found is None else drawings.take(found if listed else [found])
 
     return train(
         Job(
             info=info,
             base=base,
-            training=drawings.read([pair.labels for pair in pairs]),
+            drawn=drawings.take(drawn),
             validation=Drawings(scored, info, labelling, patch).read([p.labels for p in scored]),
-            labelled_voxels=voxels,
             options=options,
             patch=patch,
             body_scans=info.ndim == 3 and all(_is_body_scan(pair.image) for pair in pairs),
             started=started,
             stop=stop,
             more=redrawn,
+            notes=notes,
         )
     )
+
+
+def _set_apart(
+    labels: Sequence[Any], options: FinetuneOptions
+) -> tuple[list[NDArray[np.intp]], tuple[str, ...]]:
+    """Return the voxels to hold out of each image, and what there is to say about it."""
+    if not options.hold_out:
+        return [], ()
+    strokes = find_separate_strokes(labels)
+    if few := explain_too_few(strokes, options.hold_out):
+        return [], (few,)
+    return choose_strokes(strokes, options.hold_out, len(labels), options.seed), ()
 
 
 def _is_body_scan(image: Image) -> bool:

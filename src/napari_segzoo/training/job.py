@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -13,6 +13,7 @@ from .drawings import Drawn
 BATCH = {2: 4, 3: 2}
 RATE_FROM_SCRATCH, RATE_FROM_BASE = {2: 3e-3, 3: 1e-2}, 5e-4
 TUNES = ("all", "decoder", "norm", "low-rank")
+MOST_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class FinetuneOptions:
         A name of `losses.LOSSES`.
     tune : str
         One of `TUNES`.
+    hold_out : float
+        Share of the strokes of each class that the model is scored by instead of trained on.
     """
 
     task: str = "semantic"
@@ -42,11 +45,21 @@ class FinetuneOptions:
     learning_rate: float | None = None
     loss: str = "dice_cross_entropy"
     tune: str = "all"
+    hold_out: float = 0.0
 
     def __post_init__(self) -> None:
         Labelling(self.task, self.unlabeled)
         if self.tune not in TUNES:
             raise InputError(f"tune must be one of {', '.join(TUNES)}, not {self.tune!r}.")
+        if not 0 <= self.hold_out <= MOST_HELD_OUT:
+            raise InputError(
+                f"hold_out must be a share from 0 to {MOST_HELD_OUT}, not {self.hold_out}."
+            )
+        if self.hold_out and (self.task, self.unlabeled) != ("semantic", "ignore"):
+            raise InputError(
+                "hold_out is for strokes, around which nothing is known; with objects, or with 0 "
+                "as the background, give validation images instead."
+            )
         if self.budget is not None and self.steps is not None:
             raise InputError("Give either a budget of seconds or a number of steps, not both.")
         for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):
@@ -71,10 +84,10 @@ class Job:
         The model to be.
     base : SegmentationModel or None
         Where its first weights come from.
-    training, validation : list of TrainingImage
-        Where patches come from, and what scores are measured on.
-    labelled_voxels : mapping of int to int
-        Drawn voxels per label value.
+    drawn : Drawn
+        What is drawn at the beginning.
+    validation : list of TrainingImage
+        What the best model is chosen on.
     options : FinetuneOptions
         How.
     patch : tuple of int
@@ -87,19 +100,26 @@ class Job:
         Asked after each step; True ends the training and keeps the best model.
     more : callable
         Asked after each step; returns what is drawn now if that has changed, else None.
+    notes : tuple of str
+        What the user should know from the start.
     """
 
     info: ModelInfo
     base: SegmentationModel | None
-    training: Sequence[TrainingImage]
+    drawn: Drawn
     validation: Sequence[TrainingImage]
-    labelled_voxels: Mapping[int, int]
     options: FinetuneOptions
     patch: tuple[int, ...]
     body_scans: bool
     started: float
     stop: Callable[[], bool]
     more: Callable[[], Drawn | None]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> Sequence[TrainingImage]:
+        """Where patches come from at the beginning."""
+        return self.drawn.training
 
     @property
     def learning_rate(self) -> float:

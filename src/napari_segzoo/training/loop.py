@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SNAPSHOT_SECONDS = 4.0
+SCORES = 10
+"""How often a training is scored, if that takes no more than a tenth of a budget of seconds."""
 
 
 def train(job: Job) -> Iterator[Event]:
@@ -71,16 +73,18 @@ class _Trainer:
         self.rng = np.random.default_rng(job.options.seed)
         self.augmentation = SCAN if job.body_scans else Augmentation()
         self.batch = job.options.batch or BATCH[job.info.ndim]
-        self._learn_from(Drawn(job.training, job.labelled_voxels, ()))
+        self._learn_from(job.drawn)
         self.best: tuple[float, SegmentationModel] | None = None
+        self.held_out: float | None = None
 
     def run(self) -> Iterator[Event]:
         job, options = self.job, self.job.options
         parameters = sum(p.numel() for p in self.trained)
-        yield Started(job.labelled_voxels, str(self.device), parameters, self.patch)
+        yield Started(job.drawn.labelled_voxels, str(self.device), parameters, self.patch)
+        yield from map(Note, job.notes)
         yield from self._warnings()
-        step, losses, shown, scored = 0, [], time.monotonic(), time.monotonic()
-        progress = 0.0
+        step, losses, shown = 0, [], time.monotonic()
+        progress, due = 0.0, 1 / SCORES
         while progress < 1 and not job.stop():
             rate = job.learning_rate * rate_factor(progress)
             try:
@@ -96,9 +100,9 @@ class _Trainer:
             if now - shown > SNAPSHOT_SECONDS and progress < 1:
                 yield Snapshot(step, self._averaged_model())
                 shown = time.monotonic()
-            if job.validation and (now - scored > SNAPSHOT_SECONDS or progress >= 1):
+            if progress >= due and (job.validation or self.drawn.held_out):
                 yield self._score(step)
-                scored = time.monotonic()
+                due = _next_score(progress, (time.monotonic() - now) / (options.budget or math.inf))
             yield from self._look_for_more(step)
         yield self._finish(step, losses)
 
@@ -206,10 +210,13 @@ class _Trainer:
     def _score(self, step: int) -> Scored:
         from .drawn_scores import mean_dice
 
-        model = self._averaged_model()
-        dice = mean_dice(model, self.job.validation, self.job.options.device)
+        model, validation = self._averaged_model(), self.job.validation
+        dice = mean_dice(model, validation or self.drawn.held_out, self.job.options.device)
         foreground = [v for c, v in dice.items() if c > 0 and not math.isnan(v)]
         mean = sum(foreground) / len(foreground) if foreground else math.nan
+        if not validation:
+            self.held_out = None if math.isnan(mean) else mean
+            return Scored(step, dice, mean, on="held-out strokes")
         if not math.isnan(mean) and (self.best is None or mean > self.best[0]):
             self.best = mean, model
         return Scored(step, dice, mean)
@@ -232,11 +239,25 @@ class _Trainer:
             "images": len(self.drawn.training),
             "labelled_voxels": {str(k): v for k, v in self.drawn.labelled_voxels.items()},
             "validation_dice": validation,
+            "held_out_dice": self.held_out,
         }
         model = model.with_info(provenance=provenance)
         return Finished(
-            model, step, seconds, loss, validation, self.drawn.labelled_voxels, str(self.device)
+            model,
+            step,
+            seconds,
+            loss,
+            validation,
+            self.drawn.labelled_voxels,
+            str(self.device),
+            self.held_out,
         )
+
+
+def _next_score(progress: float, cost: float) -> float:
+    """Return the progress at which to score next, given the share of the training that it cost."""
+    tenth = (math.floor(progress * SCORES) + 1) / SCORES
+    return min(1.0, max(tenth, progress + SCORES * cost))
 
 
 def _class_weights(drawn: Drawn, job: Job) -> Tensor:
