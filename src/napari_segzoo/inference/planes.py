@@ -19,8 +19,8 @@ from ..errors import InputError, RunError
 from ..io.image import SPATIAL
 from .crop import format_region, parse_region
 from .events import Event, Stage, TileDone
+from .order import order_tiles
 from .plan import Plan, PredictOptions
-from .walk import count_steps, cut_columns
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -220,7 +220,8 @@ def average_planes(run: Prediction) -> Generator[Event, None, None]:
         for n, (one, order) in enumerate(zip(run.passes, TURNS, strict=True)):
             one.intensity, one.result = intensity, Slabs(kept[n], order)
             yield Stage(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}.")
-            done = yield from _pass(one, done, sum(map(_steps, run.passes[n + 1 :])))
+            after = sum(order_tiles(p.plan, {}, 0)[0] for p in run.passes[n + 1 :])
+            done = yield from _pass(one, done, after)
             one.result.flush()
             one.result = ()
         run.plan = join_plans(run.passes, run.plan.output)
@@ -239,12 +240,6 @@ def _pass(one: Prediction, before: int, after: int) -> Generator[Event, None, in
             else:
                 yield event
     return done
-
-
-def _steps(run: Prediction) -> int:
-    plan = run.plan
-    columns = cut_columns(plan.tiling, plan.column_voxels)
-    return count_steps(plan.layout.leading_shape, columns, len(plan.tiling.windows()[0]))
 
 
 def _open_kept(run: Prediction, path: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
 from .ahead import ahead
+from .crop import Ranges
 from .device import is_out_of_memory, release_memory
 from .events import Event, Note, Stage, TileDone
 from .objects import separate
+from .order import order_tiles
 from .plan import Plan, PredictOptions, shrink_plan
 from .planes import average_planes
 from .reading import TileReader, stack, within
 from .refine import refine
 from .remembered import remember
-from .walk import Step, count_steps, cut_columns, walk
+from .walk import Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +68,9 @@ class Prediction:
         Where `result` begins, along the spatial axes; () if it holds the whole image.
     passes : tuple of Prediction
         The runs through slices along Z, Y and X whose mean is the result, with the option planes.
+    first : dict
+        Start and stop, per axis letter, of a part of a whole image that is computed before the
+        rest, with the same result; see `order_tiles`. {} for the plain order, which `passes` keep.
     scratch : Path or None
         Folder for what these keep meanwhile; None for the one for temporary files.
     """
@@ -82,6 +87,7 @@ class Prediction:
     intensity: Intensity | None = None
     origin: tuple[int, ...] = ()
     passes: tuple[Prediction, ...] = ()
+    first: Ranges = field(default_factory=dict)
     scratch: Path | None = None
 
     @property
@@ -160,10 +166,7 @@ class Prediction:
         from .blending import Blender, Computed
 
         plan = self.plan
-        columns = cut_columns(plan.tiling, plan.column_voxels)
-        first, *_ = plan.tiling.windows()
-        leading_shape = plan.layout.leading_shape
-        total = count_steps(leading_shape, columns, len(first))
+        total, steps = order_tiles(plan, self.first, start)
         blender = Blender(self, total, torch.device(plan.device))
 
         def read(steps: list[Step]) -> Computed:
@@ -174,9 +177,9 @@ class Prediction:
             return batch if tiles is None else replace(batch, scores=forward(tiles))
 
         told = False
-        steps = _batched(walk(leading_shape, columns, first, start), plan.batch)
+        batches = _batched(steps, plan.batch)
         with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as blending:
-            computed = (compute(batch) for batch in ahead(reading, read, steps))
+            computed = (compute(batch) for batch in ahead(reading, read, batches))
             for events in ahead(blending, blender.add, computed):
                 if reader.unusual and not told:
                     told = True

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-
-import numpy as np
+from math import prod
 
 from .tiling import Tile, Tiling, Window
 
@@ -74,45 +73,70 @@ class Step:
     final: bool
 
 
-def count_steps(leading_shape: Sequence[int], columns: Sequence[Column], rows: int) -> int:
-    """Return the number of tiles of a whole run."""
-    return int(np.prod(leading_shape, dtype=int)) * sum(map(len, columns)) * rows
-
-
-def walk(
-    leading_shape: Sequence[int], columns: Sequence[Column], first: Sequence[Window], start: int
-) -> Iterator[Step]:
-    """Yield the tiles of a run, of which the first `start` are written already.
-
-    Of those, only tiles that reach into later ones come again.
+@dataclass(frozen=True)
+class Sweep:
+    """All tiles of a run, column by column, in an order in which they complete voxels.
 
     Parameters
     ----------
-    leading_shape : sequence of int
-        Sizes of the axes that the model does not see.
-    columns : sequence of Column
+    leading : tuple of range
+        Indices along each axis that the model does not see.
+    columns : tuple of Column
         The cross-section, cut.
-    first : sequence of Window
-        Windows along the first axis.
-    start : int
-        A value of `TileDone.done` of an earlier run of the same plan.
+    rows : tuple of Window
+        Windows along the first axis that it sees.
     """
-    done = 0
-    for leading in np.ndindex(*leading_shape):
-        for column in columns:
-            per_row = len(column)
-            written = max(0, start - done)
-            if written >= per_row * len(first):
-                done += per_row * len(first)
-                continue
-            resumed = first[written // per_row].lo
-            for row, window in enumerate(first):
-                if (row + 1) * per_row <= written and window.hi <= resumed:
-                    done += per_row
+
+    leading: tuple[range, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Window, ...]
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        return prod(map(len, self.leading)) * sum(map(len, self.columns)) * len(self.rows)
+
+    def steps(self, start: int = 0) -> Iterator[Step]:
+        """Yield the tiles, of which the first `start` are written already.
+
+        Of those, only tiles that reach into later ones come again.
+
+        Parameters
+        ----------
+        start : int
+            A value of `TileDone.done` of an earlier run of the same plan.
+        """
+        done = 0
+        for leading in product(*self.leading):
+            for column in self.columns:
+                per_row = len(column)
+                written = max(0, start - done)
+                if written >= per_row * len(self.rows):
+                    done += per_row * len(self.rows)
                     continue
-                for tile, own in column.tiles(window):
-                    done += 1
-                    yield Step(done, leading, column, tile, own and done > start)
+                resumed = self.rows[written // per_row].lo
+                for row, window in enumerate(self.rows):
+                    if (row + 1) * per_row <= written and window.hi <= resumed:
+                        done += per_row
+                        continue
+                    for tile, own in column.tiles(window):
+                        done += 1
+                        yield Step(done, leading, column, tile, own and done > start)
+
+
+def sweep(tiling: Tiling, leading: Sequence[range], max_voxels: int) -> Sweep:
+    """Return the order of a run in which probabilities of `max_voxels` or fewer are held at once.
+
+    Parameters
+    ----------
+    tiling : Tiling
+        The tiles of one index along the leading axes.
+    leading : sequence of range
+        Indices along each axis that the model does not see.
+    max_voxels : int
+        See `cut_columns`.
+    """
+    rows, *_ = tiling.windows()
+    return Sweep(tuple(leading), tuple(cut_columns(tiling, max_voxels)), tuple(rows))
 
 
 def cut_columns(tiling: Tiling, max_voxels: int) -> list[Column]:
