@@ -14,6 +14,7 @@ from ..inference.region import Region
 from ..model import SegmentClass
 from .layers import full_array, label_shape, result_transform
 from .results import add_class_layer
+from .visible import position_in, ranges_seen
 
 if TYPE_CHECKING:
     import napari
@@ -37,17 +38,12 @@ def visible_region(viewer: napari.viewer.Viewer, layer: Image, axes: str, ndim: 
         Spatial dimensions of the model.
     """
     layout = Layout(axes, tuple(full_array(layer).shape), ndim, 1)
-    here = position_in(viewer, layer)
-    first_shown = viewer.dims.ndim - layer.ndim
-    shown = {axes[d - first_shown] for d in viewer.dims.displayed if d >= first_shown}
+    here, seen = position_in(viewer, layer), ranges_seen(viewer, layer)
     window = []
     for letter, size, most in zip(
         layout.model_axes, layout.spatial_shape, LARGEST[ndim], strict=True
     ):
-        axis = axes.index(letter)
-        low, high = (0, size) if letter in shown else (here[axis], here[axis] + 1)
-        if letter in shown and viewer.dims.ndisplay == 2:
-            low, high = range_seen(layer, axis, size)
+        low, high = seen[axes.index(letter)]
         window.append(_around((low + high) // 2, min(most, size), size))
     leading = tuple(here[axes.index(a)] for a in layout.leading_axes)
     return Region(leading, tuple(window))
@@ -164,22 +160,6 @@ def hide_previews(viewer: napari.viewer.Viewer) -> None:
     for layer in viewer.layers:
         if "preview" in layer.metadata.get("napari_segzoo", {}):
             layer.visible = False
-
-
-def position_in(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
-    """Return the voxel of `layer` at the viewer's sliders."""
-    point = layer.world_to_data(viewer.dims.point[-layer.ndim :])
-    sizes = full_array(layer).shape
-    return [min(max(round(float(p)), 0), n - 1) for p, n in zip(point, sizes, strict=False)]
-
-
-def range_seen(layer: Image, axis: int, size: int) -> tuple[int, int]:
-    """Return first and last voxel along one axis that the canvas shows, at full resolution."""
-    low, high = (int(n) for n in layer.corner_pixels[:, axis])
-    if layer.multiscale:
-        factor = layer.downsample_factors[layer.data_level][axis]
-        low, high = int(low * factor), int(high * factor)
-    return max(0, low), min(size, high + 1)
 
 
 def _around(middle: int, length: int, size: int) -> slice:

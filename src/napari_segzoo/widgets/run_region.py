@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from ..errors import InputError
 from .forms import LayerCombo, make_choice
 from .layers import full_array
-from .preview import position_in, range_seen
+from .visible import ranges_seen
 
 if TYPE_CHECKING:
     import napari
@@ -48,29 +48,18 @@ class RegionChoice(QWidget):
         part = self.part.currentData()
         if part == "whole":
             return {}
-        ranges = self._visible(image) if part == "visible" else self._around_shapes(image)
-        sizes = full_array(image).shape
-        cut = {
-            a: (max(0, ranges[n][0]), min(sizes[n], ranges[n][1]))
-            for n, a in enumerate(axes)
-            if n in ranges and a != "C"
-        }
+        cut = self.visible(image, axes) if part == "visible" else self._around_shapes(image, axes)
         if any(start >= stop for start, stop in cut.values()):
             where = "visible" if part == "visible" else f"inside {self.shapes.currentText()}"
             raise InputError(f"Nothing of {image.name} is {where}; choose another part of it.")
         return cut
 
-    def _visible(self, image: Image) -> dict[int, tuple[int, int]]:
-        here = position_in(self._viewer, image)
-        sizes = full_array(image).shape
-        hidden = self._viewer.dims.ndim - image.ndim
-        displayed = [n - hidden for n in self._viewer.dims.displayed]
-        return {
-            n: range_seen(image, n, sizes[n]) if n in displayed else (here[n], here[n] + 1)
-            for n in range(image.ndim)
-        }
+    def visible(self, image: Image, axes: str) -> Ranges:
+        """Return start and stop of what the canvas shows, equal where it shows nothing."""
+        seen = ranges_seen(self._viewer, image)
+        return {a: span for a, span in zip(axes, seen, strict=False) if a != "C"}
 
-    def _around_shapes(self, image: Image) -> dict[int, tuple[int, int]]:
+    def _around_shapes(self, image: Image, axes: str) -> Ranges:
         """Bounding box of the shapes, along the axes in which they have an extent."""
         layer = self.shapes.layer
         if layer is None or not layer.data:
@@ -82,10 +71,11 @@ class RegionChoice(QWidget):
             point[first:] = np.asarray(layer.data_to_world(vertex))[-(image.ndim - first) :]
             corners.append(image.world_to_data(point))
         low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+        sizes = full_array(image).shape
         return {
-            n: (round(low[n]), max(round(high[n]), round(low[n]) + 1))
+            axes[n]: (max(0, round(low[n])), min(sizes[n], max(round(high[n]), round(low[n]) + 1)))
             for n in range(first, image.ndim)
-            if high[n] - low[n] > 1e-3
+            if high[n] - low[n] > 1e-3 and axes[n] != "C"
         }
 
 

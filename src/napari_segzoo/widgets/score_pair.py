@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..io import LazyArray
 from ..metrics import Placement
 from .layers import full_array, possible_axes, result_transform
-from .preview import position_in, range_seen
+from .visible import ranges_seen
 
 if TYPE_CHECKING:
     import napari
@@ -53,20 +53,10 @@ def visible_part(viewer: napari.viewer.Viewer, layer: Labels) -> Region:
     InputError
         If the layer is out of sight.
     """
-    here = position_in(viewer, layer)
-    first = viewer.dims.ndim - layer.ndim
-    part = []
-    for axis, size in enumerate(full_array(layer).shape):
-        if first + axis not in viewer.dims.displayed:
-            part.append(slice(here[axis], here[axis] + 1))
-        elif viewer.dims.ndisplay == 2:
-            low, high = range_seen(layer, axis, size)
-            if low >= high:
-                raise InputError(f"The viewer shows no part of {layer.name}; move it into view.")
-            part.append(slice(low, high))
-        else:
-            part.append(slice(0, size))
-    return tuple(part)
+    seen = ranges_seen(viewer, layer)
+    if any(start >= stop for start, stop in seen):
+        raise InputError(f"The viewer shows no part of {layer.name}; move it into view.")
+    return tuple(slice(*span) for span in seen)
 
 
 def inside_shapes(shapes: Shapes, layer: Labels, through: bool) -> tuple[Region, LazyArray]:
