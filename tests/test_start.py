@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from skimage.measure import label
 from tiny import dice, squares, tiny_model
 from torch.nn import functional as F
 
 import napari_segzoo as segzoo
 from napari_segzoo.training import Finished
-from napari_segzoo.training.data import IGNORE
+from napari_segzoo.training.adapt import WeightAverage
+from napari_segzoo.training.data import IGNORE, interior_and_border, training_image
 from napari_segzoo.training.head import fit_head
-from napari_segzoo.training.start import Merged
+from napari_segzoo.training.start import Merged, count_objects
 from napari_segzoo.training.undrawn import UndrawnLoss
 
 
@@ -86,8 +88,6 @@ def test_a_base_that_knows_nothing_gets_a_fitted_last_layer():
 
 
 def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
-    from napari_segzoo.training.data import training_image
-
     image, truth = squares()
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
@@ -119,3 +119,33 @@ def test_keeping_bears_on_voxels_that_are_not_drawn_alone():
     same = x.clone().requires_grad_()
     loss(same, x, x, target, torch.float32).backward()
     assert same.grad.abs().max() < 1e-6, "nothing to learn where the network is the teacher"
+
+
+def test_an_average_goes_a_share_of_the_way():
+    average = WeightAverage({"w": torch.tensor([0.0, 8.0]), "n": torch.tensor(0)}, share=0.25)
+    average.update({"w": torch.tensor([10.0, 8.0]), "n": torch.tensor(1)})
+    # the first update is taken at 9/10: 9, and a quarter of that
+    torch.testing.assert_close(average.state["w"], torch.tensor([2.25, 8.0]))
+    assert average.state["n"] == 1
+
+
+def test_objects_are_counted_by_their_interiors():
+    ids = np.zeros((20, 30), np.uint8)
+    ids[2:10, 2:10], ids[2:10, 10:18], ids[12:18, 4:20] = 1, 2, 3
+    assert count_objects(training_image(ids[None] / 3, interior_and_border(ids))) == 3
+
+
+def test_few_outlines_change_a_base_that_finds_such_objects_a_little():
+    """Trained on as many objects as here, a base would forget the rest."""
+    image, truth = squares()
+    ids = label(truth)
+    small = {"architecture_options": {"widths": (8, 16)}, "task": "instances"}
+    base = tune(image, ids, steps=60, **small)
+    other, there = squares(seed=1)
+    before = dice(segzoo.predict(base, other) > 0, there)
+    after = tune(other[:48], label(there[:48]), base=base, task="instances", steps=10)
+    assert dice(segzoo.predict(after, other) > 0, there) > before - 0.02
+    old, new = base.network.state_dict(), after.network.state_dict()
+    statistics = [name for name in old if "running" in name]
+    assert statistics and all(torch.equal(old[name], new[name]) for name in statistics)
+    assert not torch.equal(old["head.weight"], new["head.weight"])

@@ -53,11 +53,20 @@ class WeightAverage:
 
     After t updates the average reaches back over about t / 9 of them: polynomial-decay
     averaging (Shamir & Zhang 2013, ICML), which needs no knowledge of how long training is.
+
+    Parameters
+    ----------
+    state : mapping
+        State dictionary of the network before training.
+    share : float
+        How far the weights go from there to the average, in (0, 1]. Part of the way keeps more
+        of what a trained network could do (Wortsman et al. 2022, CVPR, arXiv:2109.01903).
     """
 
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self._updates = 0
-        self.state = {k: v.detach().clone() for k, v in state.items()}
+    def __init__(self, state: Mapping[str, Tensor], share: float = 1.0) -> None:
+        self._updates, self._share = 0, share
+        self._state = {k: v.detach().clone() for k, v in state.items()}
+        self._before = {k: v.clone() for k, v in self._state.items()} if share < 1 else {}
 
     @torch.no_grad()
     def update(self, state: Mapping[str, Tensor]) -> None:
@@ -66,6 +75,15 @@ class WeightAverage:
         decay = self._updates / (self._updates + 9)
         for name, value in state.items():
             if value.dtype.is_floating_point:
-                self.state[name].lerp_(value.detach(), 1 - decay)
+                self._state[name].lerp_(value.detach(), 1 - decay)
             else:
-                self.state[name].copy_(value)
+                self._state[name].copy_(value)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """State dictionary of the averaged network."""
+        return self._state | {
+            name: before.lerp(self._state[name], self._share)
+            for name, before in self._before.items()
+            if before.dtype.is_floating_point
+        }

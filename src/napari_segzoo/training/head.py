@@ -16,7 +16,7 @@ from .data import IGNORE, TrainingImage
 PATCHES = 24
 VOXELS = 600
 """Most voxels of each class, and of those not drawn, that are taken from one patch."""
-KNOWN = 0.78
+KNOWN = 0.65
 """Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
 RIDGE = {True: 1e-4, False: 3e-2}
 """Weight of the squared coefficients, with and without voxels labelled by the old outputs."""

@@ -67,7 +67,7 @@ class _Trainer:
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
         self.undrawn = start.undrawn.to(device)
         self.patch = start.patch
-        self.average = WeightAverage(plain_state(self.network))
+        self.average = WeightAverage(plain_state(self.network), start.share)
         self.optimizer = torch.optim.AdamW(self.trained, lr=job.learning_rate, weight_decay=1e-2)
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import ndimage as ndi
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,15 +27,34 @@ DENSE = 0.1
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them."""
+HALF_WAY = 60
+"""Outlined objects by which a base that finds such objects already goes half of the way."""
+LEAST = 0.25
+"""Least share of the way, however few are outlined."""
+MANY = 0.9
+"""Share of the way from a base on which its normalisation layers may measure anew."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A network in training mode, the size of its patches, and its loss without labels."""
+    """Where a training starts.
+
+    Parameters
+    ----------
+    network : Module
+        In training mode.
+    patch : tuple of int
+        Size of its patches.
+    undrawn : UndrawnLoss
+        Its loss without labels.
+    share : float
+        How far the final weights go from those at the start to the trained ones, in (0, 1].
+    """
 
     network: nn.Module
     patch: tuple[int, ...]
     undrawn: UndrawnLoss
+    share: float = 1.0
 
 
 class Merged(nn.Module):
@@ -65,9 +85,10 @@ class Merged(nn.Module):
 def make_start(job: Job) -> Start:
     """Build the network of a job, with a last layer that fits the drawn classes.
 
-    From a base model and few strokes, normalisation layers keep their statistics, which
-    a few patches would only make worse, and the network stays near what it was where
-    nothing is drawn.
+    From a base model and few strokes or outlines, normalisation layers keep their statistics,
+    which a few patches would only make worse. With strokes, the network stays near what it was
+    where nothing is drawn; with few outlines of objects that it can find already, its weights
+    stay near what they were.
     """
     sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
     if job.base is None:
@@ -85,12 +106,21 @@ def make_start(job: Job) -> Start:
     if sparse:
         undrawn = _what_to_keep(fit, network, old, count)
         undrawn = replace(undrawn, smooth=_sparsity(job.training) * undrawn.smooth)
+    share = 1.0
+    if job.options.task == "instances" and fit is not None and fit.stands_for is not None:
+        objects = sum(count_objects(item) for item in job.training)
+        share = max(LEAST, objects / (objects + HALF_WAY))
     network.train()
-    if sparse:
+    if sparse or share < MANY:
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-    return Start(network, patch, undrawn)
+    return Start(network, patch, undrawn, share)
+
+
+def count_objects(item: TrainingImage) -> int:
+    """Count the connected interiors in the target of the task "instances"."""
+    return int(ndi.label(item.target.numpy() == 1)[1])
 
 
 def _what_to_keep(
