@@ -124,7 +124,8 @@ class RunDock(QWidget):
         self.plan.clear()
         self.status.begin("Preparing…")
         self._set_running(True)
-        self._work = RunWork(choice, core_image(layer, axes), options, only_plan)
+        image, first = core_image(layer, axes), self.form.first()
+        self._work = RunWork(choice, image, options, only_plan, first)
         self._job.start(self._work, f"Segmenting {layer.name}")
 
     def _on_event(self, event: object) -> None:

@@ -95,6 +95,13 @@ class RunForm(QWidget):
         layer = self.image.layer
         return {} if layer is None else self.region.ranges(layer, self.axes.currentText())
 
+    def first(self) -> Ranges:
+        """Return what is visible of a whole image, which is to appear first; {} for a part."""
+        layer = self.image.layer
+        if layer is None or self.cut():
+            return {}
+        return self.region.visible(layer, self.axes.currentText())
+
     def _lay_out(self) -> None:
         form = make_form()
         add_row(form, "Image", self.image, "The layer to segment")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..inference import PredictOptions, TileDone, prepare
 from ..io import Image
+from .run_region import Ranges
 from .shared_model import Choice, load_choice
 
 
@@ -25,6 +26,8 @@ class RunWork:
         How.
     only_plan : bool
         Whether to yield the plan and stop.
+    first : dict
+        What to compute first, see `Prediction`.
     written : bool
         Whether a part of the result is there.
     """
@@ -33,6 +36,7 @@ class RunWork:
     image: Image
     options: PredictOptions
     only_plan: bool
+    first: Ranges
     written: bool = False
 
     def __call__(self) -> Iterator[object]:
@@ -43,6 +47,7 @@ class RunWork:
         if self.only_plan:
             yield prediction.plan
             return
+        prediction.first = self.first
         yield prediction
         for event in prediction.run():
             self.written |= isinstance(event, TileDone) and event.region is not None
