@@ -25,3 +25,17 @@ def ahead(
         pending = following
     if pending is not None:
         yield pending.result()
+
+
+def compute_alone(pool: Executor) -> None:
+    """Let PyTorch use one thread for what runs in a pool of one; elsewhere all, as before.
+
+    A second team of OpenMP threads would take turns with the network's on the same cores, which
+    costs a forward pass more than the other team gains.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    pool.submit(torch.get_num_threads).result()  # a new thread takes up the number set last here
+    pool.submit(torch.set_num_threads, 1).result()
+    torch.set_num_threads(threads)  # for threads that are started later

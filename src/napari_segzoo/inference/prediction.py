@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RunError
-from .ahead import ahead
+from .ahead import ahead, compute_alone
 from .crop import Ranges
 from .device import is_out_of_memory, release_memory
 from .events import Event, Note, Stage, TileDone
@@ -179,6 +179,7 @@ class Prediction:
         told = False
         batches = _batched(steps, plan.batch)
         with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as blending:
+            compute_alone(blending)
             computed = (compute(batch) for batch in ahead(reading, read, batches))
             for events in ahead(blending, blender.add, computed):
                 if reader.unusual and not told:
