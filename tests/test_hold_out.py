@@ -113,6 +113,16 @@ def test_a_share_of_whole_strokes_of_each_class_but_not_the_largest(count, share
     assert all(np.array_equal(a, b) for a, b in zip(chosen, again, strict=True))
 
 
+def test_strokes_stay_held_out_when_more_are_drawn():
+    _, drawn = dashes(20)
+    (before,) = choose_strokes(find_separate_strokes([drawn]), 0.2, 1, 0)
+    drawn[1, :6], drawn[17, :6] = 1, 2
+    (after,) = choose_strokes(find_separate_strokes([drawn]), 0.2, 1, 0)
+    assert len(set(before) & set(after)) > 0.7 * len(before)
+    (other,) = choose_strokes(find_separate_strokes([drawn]), 0.2, 1, 1)
+    assert set(other) != set(after)
+
+
 def test_what_is_held_out_is_not_trained_on():
     """The same as a training on which these strokes were never drawn."""
     image, drawn = dashes(6)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from napari_segzoo.errors import InputError
 from napari_segzoo.io import Image, keep_image, open_image
 from napari_segzoo.model import read_info
 from napari_segzoo.project import Project, open_project, save_project
+from napari_segzoo.training.job import LOSS_NAMES, FinetuneOptions
+from napari_segzoo.training.losses import LOSSES
 
 
 @pytest.fixture
@@ -38,10 +41,12 @@ def project(folder):
         "YX",
         model=str(folder / "cells.safetensors"),
         class_names=("ground", "cell"),
-        steps=2,
-        seed=7,
-        device="cpu",
+        options=FinetuneOptions(steps=2, seed=7, device="cpu"),
     )
+
+
+def test_every_loss_can_be_named_in_a_project():
+    assert set(LOSS_NAMES) == set(LOSSES)
 
 
 def test_a_project_comes_back(folder, project):
@@ -68,12 +73,75 @@ def test_a_bundled_model_is_kept_by_its_name(folder, project):
     assert open_project(path).model == "nuclei"
 
 
+EVERYTHING = FinetuneOptions(
+    architecture_options={"widths": (4, 8)},
+    ndim=2,
+    steps=2,
+    seed=3,
+    device="cpu",
+    loss="focal",
+    tune="norm",
+)
+
+
+def test_everything_that_can_be_chosen_comes_back(folder, project):
+    validation = {
+        "validation_images": project.images,
+        "validation_labels": project.labels,
+    }
+    chosen = replace(project, options=EVERYTHING, **validation)
+    path = save_project(folder / "project.json", chosen)
+    assert open_project(path) == chosen
+    assert json.loads(path.read_text())["validation_images"] == ["images/cells.tif"]
+    held_out = replace(project, options=replace(EVERYTHING, hold_out=0.25))
+    save_project(path, held_out, overwrite=True)
+    assert open_project(path) == held_out
+    *_, finished = open_project(save_project(folder / "p.json", chosen)).train()
+    assert finished.validation is not None
+    assert finished.model.info.provenance["loss"] == "focal"
+    assert finished.model.info.provenance["tune"] == "norm"
+
+
+VERSION_1 = """{
+  "format": "napari-segzoo-project",
+  "version": 1,
+  "images": ["images/cells.tif"],
+  "labels": ["images/cells.tif.strokes.tif"],
+  "axes": "YX",
+  "model": "nuclei",
+  "class_names": ["ground", "cell"],
+  "architecture": "unet",
+  "task": "semantic",
+  "unlabeled": "background",
+  "budget": null,
+  "steps": 7,
+  "ndim": 2,
+  "seed": 5,
+  "device": "cpu"
+}
+"""
+
+
+def test_a_file_of_the_first_version_is_read(folder, project):
+    (folder / "old.json").write_text(VERSION_1)
+    assert open_project(folder / "old.json") == replace(
+        project,
+        model="nuclei",
+        options=FinetuneOptions(unlabeled="background", steps=7, ndim=2, seed=5, device="cpu"),
+    )
+    without = json.loads(VERSION_1)
+    del without["seed"]
+    (folder / "old.json").write_text(json.dumps(without))
+    with pytest.raises(InputError, match="lacks 'seed'"):
+        open_project(folder / "old.json")
+
+
 def test_what_exists_is_not_replaced_unasked(folder, project):
     path = save_project(folder / "project.json", project)
     with pytest.raises(InputError, match="exists already"):
         save_project(path, project)
     save_project(path, project.changed({"seed": 8}), overwrite=True)
-    assert open_project(path).seed == 8
+    assert open_project(path).options.seed == 8
 
 
 @pytest.mark.parametrize(
@@ -81,14 +149,34 @@ def test_what_exists_is_not_replaced_unasked(folder, project):
     [
         ({"steps": 5}, {"steps": 5, "budget": None}),
         ({"budget": 9.0}, {"steps": None, "budget": 9.0}),
-        ({"architecture": "segnet"}, {"architecture": "segnet", "model": None}),
+        (
+            {"architecture": "segnet"},
+            {"architecture": "segnet", "model": None, "tune": "all", "architecture_options": {}},
+        ),
         ({"architecture": "segnet", "model": "m"}, {"architecture": "segnet", "model": "m"}),
-        ({"device": "cpu"}, {"model": "m", "budget": 3.0}),
+        ({"device": "cpu"}, {"model": "m", "budget": 3.0, "tune": "norm", "loss": "focal"}),
+        ({"hold_out": 0.2}, {"hold_out": 0.2, "validation_images": ()}),
+        (
+            {"validation_images": ("c",), "validation_labels": ("d",)},
+            {"hold_out": 0.0, "validation_images": ("c",)},
+        ),
     ],
 )
 def test_options_that_replace_others(given, expected):
-    changed = Project(("a",), ("b",), "YX", model="m", budget=3.0).changed(given)
-    assert {name: getattr(changed, name) for name in expected} == expected
+    before = Project(
+        ("a",),
+        ("b",),
+        "YX",
+        model="m",
+        validation_images=("x",),
+        validation_labels=("y",),
+        options=FinetuneOptions(
+            architecture_options={"width": 8}, budget=3.0, loss="focal", tune="norm"
+        ),
+    )
+    changed = before.changed(given)
+    values = {**vars(changed.options), **vars(changed)}
+    assert {name: values[name] for name in expected} == expected
 
 
 WRONG = [
@@ -116,8 +204,16 @@ WRONG = [
     ({"steps": 2, "budget": 3}, "not both"),
     ({"ndim": 4}, "'ndim' must be 2, 3 or null, not 4"),
     ({"seed": -1}, "'seed' must be a whole number from 0 up, not -1"),
+    ({"loss": "focul"}, "'loss' must be one of dice_cross_entropy, .*, not \"focul\""),
+    ({"tune": None}, "'tune' must be one of all, decoder, norm, low-rank, not null"),
+    ({"hold_out": 0.7}, "'hold_out' must be a share up to 0.5, not 0.7"),
+    ({"hold_out": 10**400}, "'hold_out' must be a share up to 0.5"),
+    ({"hold_out": 0.2, "task": "instances"}, "hold_out is for strokes"),
+    ({"architecture_options": [4]}, "'architecture_options' must be options of a network"),
+    ({"validation_images": ["images/cells.tif"]}, r"not 1 image\(s\) and 0 labels"),
+    ({"validation_labels": "a.tif"}, "'validation_labels' must be a list of files"),
     ({"format": "another"}, "is not a project file of napari-segzoo"),
-    ({"version": 2}, "newer napari-segzoo"),
+    ({"version": 3}, "newer napari-segzoo"),
     ({"version": "1"}, "does not tell its version"),
     ({"version": 0}, "does not tell its version"),
     ({"__import__": "os"}, "holds '__import__', which no project has"),
@@ -164,7 +260,16 @@ JSON = st.recursive(
 
 
 @settings(max_examples=50)
-@given(st.sampled_from(list(Project.__dataclass_fields__)), JSON)
+@given(
+    st.sampled_from(
+        [
+            n
+            for n in (*Project.__dataclass_fields__, *FinetuneOptions.__dataclass_fields__)
+            if n != "options"
+        ]
+    ),
+    JSON,
+)
 def test_any_value_of_any_field_is_taken_or_refused_by_name(tmp_path_factory, name, value):
     folder = tmp_path_factory.mktemp("project")
     segzoo.save_image(folder / "a.npy", np.zeros((4, 5), np.uint8), "YX")
@@ -210,6 +315,34 @@ def test_explicit_options_win_and_are_not_written_back(folder, project, capsys):
     assert (provenance["steps"], provenance["seed"]) == (1, 0)
     assert "base" not in provenance
     assert open_project(path) == project.changed({"model": str(out)})
+
+
+def test_losses_options_and_validation_images_of_the_project_are_used(folder, project, capsys):
+    options = FinetuneOptions(
+        architecture_options={"widths": (4, 8)}, steps=2, loss="focal", device="cpu"
+    )
+    new = replace(
+        project,
+        model=None,
+        options=options,
+        validation_images=project.images,
+        validation_labels=project.labels,
+    )
+    path = save_project(folder / "project.json", new)
+    out = folder / "new.safetensors"
+    status, printed, err = run(capsys, "finetune", out, "--project", path, "--json")
+    assert status == 0, err
+    assert json.loads(printed.splitlines()[-1])["validation"] is not None
+    assert "Dice on the validation images" in err
+    info = read_info(out)
+    assert info.provenance["loss"] == "focal"
+    assert tuple(info.options["widths"]) == (4, 8)
+    assert open_project(path) == replace(new, model=str(out))
+    words = ("--tune", "norm", "--hold-out", "0.2", "--overwrite")
+    status, _, err = run(capsys, "finetune", out, "--project", path, *words)
+    assert status == 0, err
+    assert "Nothing is held out" in err
+    assert read_info(out).provenance["tune"] == "norm"
 
 
 def test_other_images_than_those_of_the_project(folder, project, capsys):

@@ -10,6 +10,7 @@ import napari_segzoo as segzoo
 from napari_segzoo import recipes
 from napari_segzoo.inference import PredictOptions
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
+from napari_segzoo.training.job import FinetuneOptions
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (40, 56)).astype(np.uint8)
 DRAWN = np.zeros(IMAGE.shape, np.uint8)
@@ -70,14 +71,7 @@ def make_training(**changes):
         "labels": ("my drawing.tif",),
         "axes": "YX",
         "base": "my model.safetensors",
-        "architecture": "unet",
-        "task": "semantic",
-        "unlabeled": "ignore",
-        "budget": None,
-        "steps": 2,
-        "ndim": None,
-        "seed": 3,
-        "device": "cpu",
+        "options": FinetuneOptions(steps=2, seed=3, device="cpu"),
     }
     return recipes.Training(**{**values, **changes})
 
@@ -94,9 +88,42 @@ def test_finetune(folder):
     assert [c.name for c in by_script.classes] == ["background", "it's a cell"]
 
 
+UNUSUAL = [
+    (
+        {"base": None},
+        {"architecture_options": {"widths": (4, 8), "norm": "group"}, "loss": "focal"},
+        {"loss": "focal"},
+    ),
+    ({}, {"tune": "low-rank", "hold_out": 0.5}, {"tune": "low-rank"}),
+    (
+        {"validation_images": ("my image.tif",), "validation_labels": ("my drawing.tif",)},
+        {},
+        {"tune": "all"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "options", "noted"), UNUSUAL)
+def test_unusual_options_are_repeated(folder, changes, options, noted):
+    chosen = FinetuneOptions(steps=2, seed=3, device="cpu", **options)
+    training = make_training(options=chosen, **changes)
+    run_command(recipes.finetune_command(training))
+    by_command = segzoo.load_model(training.out)
+    (folder / training.out).unlink()
+    run_script(recipes.finetune_script(training))
+    by_script = segzoo.load_model(training.out)
+    a, b = by_command.network.state_dict(), by_script.network.state_dict()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    provenance = by_command.info.provenance
+    assert {name: provenance[name] for name in noted} == noted
+    assert (provenance["validation_dice"] is not None) == bool(training.validation_images)
+    for name, value in chosen.architecture_options.items():
+        assert by_command.info.options[name] == value
+
+
 def test_usual_options_are_left_out():
     command = recipes.finetune_command(
-        make_training(base=None, steps=None, budget=60.0, seed=0, device="auto")
+        make_training(base=None, options=FinetuneOptions(budget=60.0))
     )
     assert shlex.split(command)[2:] == [
         *("new model.safetensors", "--image", "my image.tif", "--labels", "my drawing.tif"),

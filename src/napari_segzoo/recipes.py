@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .inference import PredictOptions
+from .training.job import FinetuneOptions
+from .zoo.option_text import format_option
 
 
 def predict_command(
@@ -42,7 +44,7 @@ def predict_script(
 
 @dataclass(frozen=True)
 class Training:
-    """A run of `finetune` on files; the fields are its options.
+    """A run of `finetune` on files.
 
     Parameters
     ----------
@@ -53,7 +55,13 @@ class Training:
     axes : str
         Axes of the images.
     base : str or None
-        Bundled name or file of the model to start from; None for a new `architecture`.
+        Bundled name or file of the model to start from; None for a new network.
+    options : FinetuneOptions
+        How to train.
+    class_names : tuple of str
+        The background first; () if they have none.
+    validation_images, validation_labels : tuple of str
+        Files, in pairs.
     """
 
     out: str
@@ -61,28 +69,10 @@ class Training:
     labels: tuple[str, ...]
     axes: str
     base: str | None
-    architecture: str
-    task: str
-    unlabeled: str
-    budget: float | None
-    steps: int | None
-    ndim: int | None
-    seed: int
-    device: str
+    options: FinetuneOptions
     class_names: tuple[str, ...] = ()
-
-
-_FINETUNE_DEFAULTS = {
-    "base": None,
-    "architecture": "unet",
-    "task": "semantic",
-    "unlabeled": "ignore",
-    "budget": None,
-    "steps": None,
-    "ndim": None,
-    "seed": 0,
-    "device": "auto",
-}
+    validation_images: tuple[str, ...] = ()
+    validation_labels: tuple[str, ...] = ()
 
 
 def finetune_command(training: Training) -> str:
@@ -90,9 +80,16 @@ def finetune_command(training: Training) -> str:
     words = ["finetune", training.out]
     for image, labels in zip(training.images, training.labels, strict=True):
         words += ["--image", image, "--labels", labels]
+    pairs = zip(training.validation_images, training.validation_labels, strict=True)
+    for image, labels in pairs:
+        words += ["--val-image", image, "--val-labels", labels]
     words += ["--axes", training.axes]
     for name, value in _unusual(training).items():
-        words += _flag(name, value)
+        if name == "architecture_options":
+            for key, chosen in value.items():
+                words += ["--option", format_option(key, chosen)]
+        else:
+            words += _flag(name, value)
     return _command(words)
 
 
@@ -101,6 +98,9 @@ def finetune_script(training: Training) -> str:
     arguments = {"axes": training.axes, **_unusual(training)}
     if training.class_names:
         arguments["class_names"] = list(training.class_names)
+    if training.validation_images:
+        pairs = training.validation_images, training.validation_labels
+        arguments["validation"] = tuple(map(list, pairs))
     call = _call(
         "segzoo.finetune", [repr(list(training.images)), repr(list(training.labels))], arguments
     )
@@ -108,8 +108,8 @@ def finetune_script(training: Training) -> str:
 
 
 def _unusual(training: Training) -> dict[str, Any]:
-    values = asdict(training)
-    return {k: values[k] for k, usual in _FINETUNE_DEFAULTS.items() if values[k] != usual}
+    base = {} if training.base is None else {"base": training.base}
+    return base | _changed(training.options)
 
 
 @dataclass(frozen=True)
@@ -198,9 +198,9 @@ def evaluate_script(measured: Measurement) -> str:
     return _script("\n".join(lines), f"from napari_segzoo.metrics import {names}\n")
 
 
-def _changed(options: PredictOptions) -> dict[str, Any]:
-    defaults = {f.name: f.default for f in fields(options)}
-    return {k: v for k, v in asdict(options).items() if v != defaults[k]}
+def _changed(options: PredictOptions | FinetuneOptions) -> dict[str, Any]:
+    usual = asdict(type(options)())
+    return {name: value for name, value in asdict(options).items() if value != usual[name]}
 
 
 def _flag(name: str, value: Any) -> list[str]:

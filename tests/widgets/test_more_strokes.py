@@ -36,6 +36,9 @@ def test_strokes_join_the_training(viewer, training, stroke, qtbot, finish, stro
     assert "Class 2 is not drawn" in training.status.text()
     stroke(2, (46, 64), (46, 82))
     wait_for(qtbot, training, "drawn meanwhile counts from step")
+    (saved,) = strokes_folder.iterdir()
+    on_disk = open_image(saved, labels=True).data[...]
+    assert np.array_equal(on_disk, drawn.data), "what is taken in is saved at once"
     assert "Class 2 is not drawn" not in training.status.text()
     steps = len(training.plot.losses)
     qtbot.waitUntil(lambda: len(training.plot.losses) > steps, timeout=60_000)
@@ -49,9 +52,6 @@ def test_strokes_join_the_training(viewer, training, stroke, qtbot, finish, stro
     info = training._shared.choice.info
     assert info.provenance["labelled_voxels"] == counts
     assert not np.array_equal(drawn.data, before)
-    (saved,) = strokes_folder.iterdir()
-    assert np.array_equal(open_image(saved, labels=True).data[...], drawn.data)
-
     stroke(1, (60, 8), (60, 50))
     qtbot.wait(PAUSE + 100)
     assert training._more.take() is None, "a training that is over takes nothing"

@@ -4,9 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 from napari_segzoo.io import Image, LazyArray, open_image, save_image
-from napari_segzoo.project import open_project
+from napari_segzoo.project import open_project, save_project
 from napari_segzoo.widgets.layers import add_image_file, path_of
 from napari_segzoo.widgets.shared_model import shared_model
 
@@ -35,6 +36,8 @@ def set_options(train):
         (train.form.unit, "steps"),
         (train.form.unlabeled, "background"),
         (train.form.ndim, 2),
+        (train.form.loss, "focal"),
+        (train.form.tune, "norm"),
     ):
         combo.setCurrentIndex(combo.findData(value))
     train.form.amount.setValue(3)
@@ -62,7 +65,7 @@ def test_all_that_was_there_comes_back(
     qtbot.waitUntil(lambda: set(train.classes.counts) == {1, 2}, timeout=30_000)
     set_options(train)
     train.classes.set_class_names(["ground", "axon", "myelin"])
-    settings = train.form.settings()
+    options = train.form.options()
     save(train, folder / "work")
     assert "Saved as work.json" in train.status.text()
     assert shared_model(viewer).choice.path == folder / "work.safetensors"
@@ -73,9 +76,9 @@ def test_all_that_was_there_comes_back(
     train.form.amount.setValue(60)
     train.project.open(moved / "work.json")
     assert "Opened work.json" in train.status.text()
-    assert train.form.settings().start.path == moved / "work.safetensors"
-    for name in ("task", "unlabeled", "budget", "steps", "ndim", "seed", "device"):
-        assert getattr(train.form.settings(), name) == getattr(settings, name), name
+    assert train.form.choice().path == moved / "work.safetensors"
+    assert train.form.options() == options
+    assert (options.loss, options.tune, options.steps) == ("focal", "norm", 3)
     names = ["background", "axon", "myelin"]
     qtbot.waitUntil(lambda: train.classes.class_names() == names, timeout=30_000)
     assert train.pairs.axes.currentText() == "ZYX"
@@ -93,6 +96,53 @@ def test_all_that_was_there_comes_back(
     assert "Done: 3 steps" in train.status.text()
     train.copy_command()
     assert "Copied." in train.status.text(), "the layers know their files"
+
+
+def test_validation_images_and_held_out_strokes_come_back(
+    viewer, open_dock, choose, make_model, finish, save, tmp_path, blobs
+):
+    for name, data in (("a", blobs), ("b", blobs[::-1].copy())):
+        viewer.add_image(data, name=name)
+    choose(make_model())
+    train = open_dock("Train")
+    assert train.form.options().hold_out == 0.2
+    train.pairs.add_pair()
+    for row, name in zip(train.pairs.rows, "ab", strict=True):
+        row.image.set_layer(viewer.layers[name])
+        train.pairs.add_drawing(row, drawing(blobs.shape))
+    train.pairs.rows[1].validation.setChecked(True)
+    assert not train.form.hold_out.isEnabled()
+    save(train, tmp_path / "work.json")
+    project = open_project(tmp_path / "work.json")
+    assert project.images == (str(tmp_path / "a.tif"),)
+    assert project.validation_images == (str(tmp_path / "b.tif"),)
+    assert project.options.hold_out == 0
+
+    train.pairs.remove_pair()
+    assert train.form.hold_out.isEnabled()
+    train.project.open(tmp_path / "work.json")
+    assert [row.validation.isChecked() for row in train.pairs.rows] == [False, True]
+    train.form.unit.setCurrentIndex(train.form.unit.findData("steps"))
+    train.form.amount.setValue(2)
+    train.train()
+    finish(train)
+    assert "Done: 2 steps" in train.status.text()
+    assert "Dice on the validation images" in train.progress.score.text()
+    assert train._shared.choice.info.provenance["images"] == 1
+    assert train._shared.choice.info.provenance["validation_dice"] is not None
+    train.copy_command()
+    assert "--val-image" in QApplication.clipboard().text()
+
+    path = tmp_path / "held.json"
+    save_project(
+        path, project.changed({"hold_out": 0.25, "steps": 2, "loss": "dice"}), overwrite=True
+    )
+    train.project.open(path)
+    assert train.form.hold_out.isEnabled()
+    assert train.form.options().hold_out == 0.25
+    assert train.form.options().loss == "dice"
+    train.form.hold_out.setChecked(False)
+    assert train.form.options().hold_out == 0
 
 
 def test_saving_again_keeps_files_and_takes_new_strokes(
@@ -119,6 +169,7 @@ def test_a_network_that_is_not_trained_and_a_bundled_model(
     train = open_dock("Train")
     train.pairs.add_drawing(train.pairs.rows[0], drawing(blobs.shape))
     train.form.start.setCurrentIndex(train.form.start.findData("segnet"))
+    train.form.network.setText("width=8")
     save(train, tmp_path / "new.json")
     open_dock("Model").choose("nuclei (trained)")
     train.form.start.setCurrentIndex(0)
@@ -126,10 +177,11 @@ def test_a_network_that_is_not_trained_and_a_bundled_model(
     assert open_project(tmp_path / "base.json").model == "nuclei"
 
     train.project.open(tmp_path / "new.json")
-    assert train.form.settings().start is None
-    assert train.form.settings().architecture == "segnet"
+    assert train.form.choice() is None
+    assert train.form.options().architecture == "segnet"
+    assert train.form.options().architecture_options == {"width": 8}
     train.project.open(tmp_path / "base.json")
-    assert train.form.settings().start.info.name == "nuclei"
+    assert train.form.choice().info.name == "nuclei"
     images = [layer for layer in viewer.layers if layer._type_string == "image"]
     assert [image.name for image in images] == ["blobs"], "an image that is there is taken"
 

@@ -70,17 +70,3 @@ def parse_numbers(text: str, name: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"{name} takes numbers with commas between them, not {text!r}.") from None
-
-
-def parse_option(text: str) -> tuple[str, Any]:
-    """Read ``key=value``: the value as JSON where it is JSON, else as text."""
-    from ..errors import InputError
-
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise InputError(f"--option takes key=value, such as widths=[16,32,64], not {text!r}.")
-    try:
-        read = json.loads(value)
-    except ValueError:
-        return key, value
-    return key, tuple(read) if isinstance(read, list) else read

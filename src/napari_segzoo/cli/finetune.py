@@ -8,7 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import app, parse_option, print_json, progress_bar, say
+from ..zoo.option_text import parse_option
+from .app import app, print_json, progress_bar, say
+
+FLAGS = {"architecture_options": "option"}
+"""Options of the command whose name is another than that of the argument of `finetune`."""
 
 
 @app.command()
@@ -66,42 +70,43 @@ def finetune(
     from ..training import finetune as train
 
     check_model_target(out, overwrite=overwrite)
-    how: dict[str, Any] = {
-        "base": base or None,
+    options: dict[str, Any] = {
+        "architecture": architecture,
+        "architecture_options": dict(parse_option(o) for o in option),
+        "ndim": ndim,
         "task": task,
         "unlabeled": unlabeled,
         "budget": budget,
         "steps": steps,
         "seed": seed,
         "device": device,
-        "axes": axes or None,
-        "ndim": ndim,
-        "architecture": architecture,
+        "loss": loss,
+        "tune": tune,
+        "hold_out": hold_out,
     }
-    images: Any = image
-    drawn: Any = labels
-    if project is None and not (image and labels):
-        raise InputError("Give --image and --labels, once or more, or a --project.")
-    if project is not None:
+    if project is None:
+        if not (image and labels):
+            raise InputError("Give --image and --labels, once or more, or a --project.")
+        events = train(
+            image,
+            labels,
+            base=base or None,
+            axes=axes or None,
+            validation=(val_image, val_labels) if val_image or val_labels else None,
+            **options,
+        )
+    else:
+        given = {n: v for n, v in options.items() if _was_given(context, FLAGS.get(n, n))}
+        if base:
+            given["model"] = base
+        if axes:
+            given["axes"] = axes
+        for prefix, pairs in (("", (image, labels)), ("validation_", (val_image, val_labels))):
+            if any(pairs):
+                names = f"{prefix}images", f"{prefix}labels"
+                given |= {n: tuple(map(str, p)) for n, p in zip(names, pairs, strict=True)}
         saved = open_project(project)
-        given = {name: value for name, value in how.items() if _was_given(context, name)}
-        if "base" in given:
-            given["model"] = given.pop("base")
-        if image or labels:
-            given |= {"images": tuple(map(str, image)), "labels": tuple(map(str, labels))}
-        used = saved.changed(given)
-        images, drawn = (list(part) for part in zip(*used.read(), strict=True))
-        how = used.options()
-    events = train(
-        images,
-        drawn,
-        **how,
-        validation=(val_image, val_labels) if val_image or val_labels else None,
-        architecture_options=dict(parse_option(o) for o in option),
-        loss=loss,
-        tune=tune,
-        hold_out=hold_out,
-    )
+        events = saved.changed(given).train()
     with progress_bar(100, "%") as bar:
         for event in events:
             if isinstance(event, StepDone):
@@ -119,7 +124,7 @@ def finetune(
         save_project(project, replace(saved, model=str(out)), overwrite=True)
         say(f"The next training of {project} goes on from it.")
     if json:
-        record = {
+        record: dict[str, Any] = {
             "output": str(out),
             "steps": finished.steps,
             "seconds": round(finished.seconds, 3),
@@ -128,7 +133,9 @@ def finetune(
             "labelled_voxels": finished.labelled_voxels,
             "device": finished.device,
         }
-        print_json(record | ({"held_out": finished.held_out} if hold_out else {}))
+        if hold_out or finished.held_out is not None:
+            record["held_out"] = finished.held_out
+        print_json(record)
 
 
 def _was_given(context: typer.Context, name: str) -> bool:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .app import app, parse_option, print_json, say
+from ..zoo.option_text import parse_option
+from .app import app, print_json, say
 
 
 @app.command(name="import")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, parse_option, print_json, say
+from ..zoo.option_text import parse_option
+from .app import app, print_json, say
 
 if TYPE_CHECKING:
     from ..model import ModelInfo

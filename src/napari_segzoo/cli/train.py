@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import app, parse_numbers, parse_option, print_json, progress_bar, say
+from ..zoo.option_text import parse_option
+from .app import app, parse_numbers, print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from ..training import Event, Finished

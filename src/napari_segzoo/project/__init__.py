@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
-from .io import Image, open_image, read_strokes, written_whole
-from .io.files import STROKES
-from .io.units import PIXEL
-from .model import bundled_models, find_model, read_info
-from .training.job import FinetuneOptions
-from .zoo import get_spec
+from ..errors import InputError
+from ..io import Image, open_image, read_strokes, written_whole
+from ..io.files import STROKES
+from ..io.units import PIXEL
+from ..model import bundled_models, find_model, read_info
+from ..training import Event, finetune
+from ..training.job import FinetuneOptions
+from ..zoo import get_spec
+from .record import FORMAT, FORMAT_VERSION, read_record
 
-FORMAT = "napari-segzoo-project"
-FORMAT_VERSION = 1
-LARGEST = 1 << 24
-"""Bytes of a project file."""
+_FILES = ("images", "labels", "validation_images", "validation_labels")
 
 
 @dataclass(frozen=True)
 class Project:
-    """A fine-tuning on files; see `finetune` for the options.
+    """A fine-tuning on files.
 
     Parameters
     ----------
@@ -35,9 +33,13 @@ class Project:
     axes : str
         Axes of the images.
     model : str or None
-        Bundled name or file of the model to go on from; None for a new `architecture`.
+        Bundled name or file of the model to go on from; None for a new network.
     class_names : tuple of str
         Names of the classes, the background first; () if they have none.
+    validation_images, validation_labels : tuple of str
+        Files on which the best model is chosen, in pairs; () if there are none.
+    options : FinetuneOptions
+        How to train.
     """
 
     images: tuple[str, ...]
@@ -45,14 +47,9 @@ class Project:
     axes: str
     model: str | None = None
     class_names: tuple[str, ...] = ()
-    architecture: str = "unet"
-    task: str = "semantic"
-    unlabeled: str = "ignore"
-    budget: float | None = None
-    steps: int | None = None
-    ndim: int | None = None
-    seed: int = 0
-    device: str = "auto"
+    validation_images: tuple[str, ...] = ()
+    validation_labels: tuple[str, ...] = ()
+    options: FinetuneOptions = field(default_factory=FinetuneOptions)
 
     def read(self) -> list[tuple[Image, Any]]:
         """Open the images and their labels; pixels are read when they are asked for.
@@ -64,36 +61,51 @@ class Project:
         InputError
             If a file is missing or damaged, or the shapes of a pair do not fit.
         """
-        if len(self.images) != len(self.labels) or not self.images:
-            raise InputError(
-                f"A project needs images and as many labels, not {len(self.images)} image(s) and "
-                f"{len(self.labels)} labels."
-            )
-        return [
-            _open_pair(image, labels, self.axes)
-            for image, labels in zip(self.images, self.labels, strict=True)
-        ]
+        if not self.images:
+            raise InputError("A project needs at least one image with its labels.")
+        return _open_pairs(self.images, self.labels, self.axes)
+
+    def read_validation(self) -> list[tuple[Image, Any]]:
+        """Open the validation images and their labels in the same way."""
+        return _open_pairs(self.validation_images, self.validation_labels, self.axes)
+
+    def train(self) -> Iterator[Event]:
+        """Run `finetune` as the project says."""
+        images, labels = zip(*self.read(), strict=True)
+        scored = self.read_validation()
+        return finetune(
+            list(images),
+            list(labels),
+            base=self.model,
+            axes=self.axes,
+            class_names=self.class_names,
+            validation=([i for i, _ in scored], [drawn for _, drawn in scored]) if scored else None,
+            **self.options.arguments(),
+        )
 
     def changed(self, given: Mapping[str, Any]) -> Project:
-        """Return the project with other values of some fields.
+        """Return the project with other values of some fields and options.
 
-        `steps` and `budget` replace each other, and an `architecture` without a `model` means
-        a new network.
+        What cannot go together replaces each other: `steps` and `budget`, `hold_out` and
+        validation images. An `architecture` without a `model` means a new network.
         """
-        changes = dict(given)
+        own = {name: value for name, value in given.items() if name in _OWN}
+        options = {name: value for name, value in given.items() if name not in _OWN}
         if "steps" in given:
-            changes.setdefault("budget", None)
+            options.setdefault("budget", None)
         if "budget" in given:
-            changes.setdefault("steps", None)
+            options.setdefault("steps", None)
+        if given.get("hold_out"):
+            own = {"validation_images": (), "validation_labels": (), **own}
+        if given.get("validation_images"):
+            options.setdefault("hold_out", 0.0)
         if "architecture" in given:
-            changes.setdefault("model", None)
-        return replace(self, **changes)
+            own.setdefault("model", None)
+            options = {"architecture_options": {}, "tune": "all", **options}
+        return replace(self, options=replace(self.options, **options), **own)
 
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of `finetune` besides images and labels."""
-        options = {f.name: getattr(self, f.name) for f in fields(self)}
-        del options["images"], options["labels"], options["model"]
-        return {**options, "base": self.model}
+
+_OWN = {f.name for f in fields(Project)} - {"options"}
 
 
 def save_project(
@@ -111,10 +123,11 @@ def save_project(
     path = Path(path)
     folder = path.absolute().parent
     record = asdict(project)
-    record["images"] = [_relative(file, folder) for file in project.images]
-    record["labels"] = [_relative(file, folder) for file in project.labels]
+    for name in _FILES:
+        record[name] = [_relative(file, folder) for file in record[name]]
     if project.model is not None and project.model not in bundled_models():
         record["model"] = _relative(project.model, folder)
+    record |= record.pop("options")
     whole = {"format": FORMAT, "version": FORMAT_VERSION, **record}
     with written_whole(path, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -136,20 +149,34 @@ def open_project(path: str | os.PathLike[str]) -> Project:
         file that it names is missing, damaged, or of a shape that does not fit.
     """
     path = Path(path)
-    record = _record(path)
+    record = read_record(path)
     folder = path.absolute().parent
-    for name in ("images", "labels"):
+    for name in _FILES:
         record[name] = tuple(_absolute(file, folder) for file in record[name])
     record["class_names"] = tuple(record["class_names"])
     if record["model"] is not None and record["model"] not in bundled_models():
         record["model"] = _absolute(record["model"], folder)
-    project = Project(**record)
-    get_spec(project.architecture)
-    FinetuneOptions(project.task, project.unlabeled, project.budget, project.steps)
+    own = {name: record.pop(name) for name in _OWN}
+    chosen = record.pop("architecture_options")
+    record["architecture_options"] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()
+    }
+    project = Project(**own, options=FinetuneOptions(**record))
+    get_spec(project.options.architecture)
     if project.model is not None:
         read_info(find_model(project.model))
     project.read()
+    project.read_validation()
     return project
+
+
+def _open_pairs(images: Sequence[str], labels: Sequence[str], axes: str) -> list[tuple[Image, Any]]:
+    if len(images) != len(labels):
+        raise InputError(
+            f"A project needs images and as many labels, not {len(images)} image(s) and "
+            f"{len(labels)} labels."
+        )
+    return [_open_pair(image, drawn, axes) for image, drawn in zip(images, labels, strict=True)]
 
 
 def _open_pair(image_file: str, label_file: str, axes: str) -> tuple[Image, Any]:
@@ -174,73 +201,6 @@ def _with_voxel_size(image: Image, labels: Image) -> Image:
     size = dict(zip(labels.spatial_axes, labels.voxel_size, strict=True))
     scale = tuple(size.get(a, s) for a, s in zip(image.axes, image.scale, strict=True))
     return replace(image, scale=scale, unit=labels.unit)
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """Read the fields of a project file and check their names and types."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError
-        record = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a project file, or it is damaged.") from error
-    if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
-        raise InputError(f"{path} is not a project file of napari-segzoo.")
-    version = record.pop("version", None)
-    if not _is_whole(version) or version < 1:
-        raise InputError(f"{path} does not tell its version as a whole number from 1 up.")
-    if version > FORMAT_VERSION:
-        raise InputError(f"{path} was written by a newer napari-segzoo; update to open it.")
-    if unknown := sorted(set(record) - set(_RIGHT)):
-        raise InputError(f"{path} holds {unknown[0]!r}, which no project has.")
-    for name, (fits, words) in _RIGHT.items():
-        if name not in record:
-            raise InputError(f"{path} lacks {name!r}, which must be {words}.")
-        if not fits(record[name]):
-            raise InputError(f"{path}: {name!r} must be {words}, not {_short(record[name])}.")
-    return record
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and "\0" not in value
-
-
-def _is_text_list(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_text(v) for v in value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-
-
-_Rule = tuple[Callable[[Any], bool], str]
-_RIGHT: dict[str, _Rule] = {
-    "images": (lambda v: _is_text_list(v) and v != [], "a list of files"),
-    "labels": (lambda v: _is_text_list(v) and v != [], "a list of files"),
-    "axes": (_is_text, "letters such as ZYX"),
-    "model": (lambda v: v is None or _is_text(v), "a model or null"),
-    "class_names": (_is_text_list, "a list of names"),
-    "architecture": (_is_text, "the name of a network"),
-    "task": (_is_text, "semantic or instances"),
-    "unlabeled": (_is_text, "ignore or background"),
-    "budget": (lambda v: v is None or _is_number(v), "a number of seconds or null"),
-    "steps": (lambda v: v is None or _is_whole(v), "a whole number or null"),
-    "ndim": (lambda v: v is None or (_is_whole(v) and v in (2, 3)), "2, 3 or null"),
-    "seed": (lambda v: _is_whole(v) and 0 <= v < 2**31, "a whole number from 0 up"),
-    "device": (_is_text, "a device such as auto"),
-}
-"""What each field of a project file must be."""
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def _relative(file: str, folder: Path) -> str:

@@ -21,7 +21,7 @@ from .data import Labelling
 from .drawings import Drawings, Drawn, count_drawn
 from .events import Event
 from .hold_out import choose_strokes, explain_too_few, find_separate_strokes
-from .job import FinetuneOptions, Job
+from .job import BATCH, RATE_FROM_BASE, RATE_FROM_SCRATCH, FinetuneOptions, Job
 from .loop import train
 from .pairs import Pair, pair_up
 
@@ -130,8 +130,21 @@ def finetune(
     if budget is None and steps is None:
         budget = DEFAULT_BUDGET
     options = FinetuneOptions(
-        task, unlabeled, budget, steps, seed, device, batch, learning_rate, loss, tune, hold_out
+        architecture=architecture,
+        architecture_options=architecture_options or {},
+        ndim=ndim,
+        task=task,
+        unlabeled=unlabeled,
+        budget=budget,
+        steps=steps,
+        seed=seed,
+        device=device,
+        loss=loss,
+        tune=tune,
+        hold_out=hold_out,
     )
+    if batch is not None and batch <= 0:
+        raise InputError(f"batch must be above 0, not {batch}.")
     if base is None and tune != "all":
         raise InputError(
             f"tune={tune!r} keeps weights of a base, but there is none: name a base, or tune all."
@@ -149,10 +162,9 @@ def finetune(
     if base is not None:
         info = _info_from_base(base, pairs, options, num_classes, class_names)
     else:
-        info = _info_from_scratch(
-            pairs, options, num_classes, class_names, ndim, architecture, architecture_options
-        )
+        info = _info_from_scratch(pairs, options, num_classes, class_names)
     patch = PATCH[info.ndim]
+    usual_rate = RATE_FROM_SCRATCH[info.ndim] if base is None else RATE_FROM_BASE
     apart, notes = _set_apart(drawn, options)
     drawings = Drawings(pairs, info, labelling, patch, apart)
 
@@ -167,6 +179,8 @@ def finetune(
             drawn=drawings.take(drawn),
             validation=Drawings(scored, info, labelling, patch).read([p.labels for p in scored]),
             options=options,
+            batch=batch or BATCH[info.ndim],
+            learning_rate=usual_rate if learning_rate is None else learning_rate,
             patch=patch,
             body_scans=info.ndim == 3 and all(_is_body_scan(pair.image) for pair in pairs),
             started=started,
@@ -220,22 +234,19 @@ def _info_from_scratch(
     options: FinetuneOptions,
     num_classes: int,
     class_names: Sequence[str],
-    ndim: int | None,
-    architecture: str,
-    architecture_options: Mapping[str, Any] | None,
 ) -> ModelInfo:
     deep = any("Z" in p.image.axes and p.image.shape[p.image.axes.index("Z")] > 1 for p in pairs)
-    ndim = ndim or (3 if deep else 2)
-    get_spec(architecture)
+    ndim = options.ndim or (3 if deep else 2)
+    get_spec(options.architecture)
     first = pairs[0].image
     voxel_size = first.voxel_size[-ndim:] if len(first.voxel_size) >= ndim else None
-    chosen = dict(architecture_options or {})
-    if architecture == "unet" and not chosen:
+    chosen = dict(options.architecture_options)
+    if options.architecture == "unet" and not chosen:
         chosen = {"widths": SMALL_UNET[ndim]}
         if ndim == 3:
             chosen["strides"] = anisotropic_strides(first, len(SMALL_UNET[3]) - 1)
     return ModelInfo(
-        architecture=architecture,
+        architecture=options.architecture,
         ndim=ndim,
         in_channels=max(pair.channels for pair in pairs),
         classes=default_classes(num_classes, tuple(class_names)),

@@ -74,7 +74,10 @@ def explain_too_few(strokes: Mapping[int, Sequence[Stroke]], share: float) -> st
 def choose_strokes(
     strokes: Mapping[int, Sequence[Stroke]], share: float, images: int, seed: int
 ) -> list[NDArray[np.intp]]:
-    """Choose a share of the strokes of each class at random, but never its largest.
+    """Choose a share of the strokes of each class by lot, but never its largest.
+
+    Each stroke draws its lot by where it begins, so that those chosen remain so, as far as the
+    share allows, when more are drawn: a model that is trained further has not seen them before.
 
     Parameters
     ----------
@@ -85,19 +88,22 @@ def choose_strokes(
     images : int
         Number of images.
     seed : int
-        Of the choice.
+        Of the lots.
 
     Returns
     -------
     list of ndarray of int
         For each image, the voxels of the strokes chosen, as indices into its flattened labels.
     """
-    rng = np.random.default_rng(seed)
     chosen: list[list[NDArray[np.intp]]] = [[] for _ in range(images)]
+
+    def lot(stroke: Stroke) -> float:
+        return float(np.random.default_rng((seed, stroke.image, stroke.voxels.min())).random())
+
     for ones in strokes.values():
-        by_size = sorted(ones, key=lambda stroke: len(stroke.voxels))
-        for n in rng.permutation(len(ones) - 1)[: max(1, int(share * len(ones)))]:
-            chosen[by_size[n].image].append(by_size[n].voxels)
+        *others, _ = sorted(ones, key=lambda stroke: len(stroke.voxels))
+        for stroke in sorted(others, key=lot)[: max(1, int(share * len(ones)))]:
+            chosen[stroke.image].append(stroke.voxels)
     return [np.concatenate([np.empty(0, np.intp), *voxels]) for voxels in chosen]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..errors import InputError
 from ..model import ModelInfo, SegmentationModel
@@ -12,38 +13,38 @@ from .drawings import Drawn
 
 BATCH = {2: 4, 3: 2}
 RATE_FROM_SCRATCH, RATE_FROM_BASE = {2: 3e-3, 3: 1e-2}, 5e-4
+LOSS_NAMES = (
+    "dice_cross_entropy",
+    "cross_entropy",
+    "weighted_cross_entropy",
+    "binary_cross_entropy",
+    "dice",
+    "focal",
+    "tversky",
+    "boundary",
+)
+"""The keys of `losses.LOSSES`, which imports PyTorch; the usual one first."""
 TUNES = ("all", "decoder", "norm", "low-rank")
 MOST_HELD_OUT = 0.5
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How to train; see `finetune` for the first six.
+    """How to train: arguments of `finetune`, which explains them.
 
-    Parameters
-    ----------
-    batch : int or None
-        Patches per step; None is `BATCH`.
-    learning_rate : float or None
-        Highest rate of AdamW; None is `RATE_FROM_SCRATCH` or `RATE_FROM_BASE`. It rises
-        linearly over the first 5% and then falls with the power 0.9 of what is left.
-    loss : str
-        A name of `losses.LOSSES`.
-    tune : str
-        One of `TUNES`.
-    hold_out : float
-        Share of the strokes of each class that the model is scored by instead of trained on.
+    Project files, recipes and the Train dock keep all of them.
     """
 
+    architecture: str = "unet"
+    architecture_options: Mapping[str, Any] = field(default_factory=dict)
+    ndim: int | None = None
     task: str = "semantic"
     unlabeled: str = "ignore"
     budget: float | None = None
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    batch: int | None = None
-    learning_rate: float | None = None
-    loss: str = "dice_cross_entropy"
+    loss: str = LOSS_NAMES[0]
     tune: str = "all"
     hold_out: float = 0.0
 
@@ -62,9 +63,13 @@ class FinetuneOptions:
             )
         if self.budget is not None and self.steps is not None:
             raise InputError("Give either a budget of seconds or a number of steps, not both.")
-        for name, value in (("budget", self.budget), ("steps", self.steps), ("batch", self.batch)):
+        for name, value in (("budget", self.budget), ("steps", self.steps)):
             if value is not None and value <= 0:
                 raise InputError(f"{name} must be above 0, not {value}.")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return all by name, as `finetune` takes them."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def progress(self, step: int, seconds: float) -> float:
         """Share of the training that is done, in [0, 1]."""
@@ -90,6 +95,11 @@ class Job:
         What the best model is chosen on.
     options : FinetuneOptions
         How.
+    batch : int
+        Patches per step.
+    learning_rate : float
+        Highest rate of AdamW. It rises linearly over the first 5% and then falls with the power
+        0.9 of what is left.
     patch : tuple of int
         Largest patch along the spatial axes; cut to the images, up to what the network needs.
     body_scans : bool
@@ -109,6 +119,8 @@ class Job:
     drawn: Drawn
     validation: Sequence[TrainingImage]
     options: FinetuneOptions
+    batch: int
+    learning_rate: float
     patch: tuple[int, ...]
     body_scans: bool
     started: float
@@ -120,10 +132,3 @@ class Job:
     def training(self) -> Sequence[TrainingImage]:
         """Where patches come from at the beginning."""
         return self.drawn.training
-
-    @property
-    def learning_rate(self) -> float:
-        """The highest."""
-        if self.options.learning_rate is not None:
-            return self.options.learning_rate
-        return RATE_FROM_SCRATCH[self.info.ndim] if self.base is None else RATE_FROM_BASE

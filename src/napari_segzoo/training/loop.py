@@ -16,7 +16,7 @@ from ..errors import InputError, RunError
 from ..model import SegmentationModel
 from .drawings import Drawn
 from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
-from .job import BATCH, Job
+from .job import Job
 from .schedule import rate_factor
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class _Trainer:
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)
         self.augmentation = SCAN if job.body_scans else Augmentation()
-        self.batch = job.options.batch or BATCH[job.info.ndim]
+        self.batch = job.batch
         self._learn_from(job.drawn)
         self.best: tuple[float, SegmentationModel] | None = None
         self.held_out: float | None = None

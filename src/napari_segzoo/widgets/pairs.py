@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from ..errors import InputError
 from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
@@ -35,6 +35,11 @@ class PairRow(QWidget):
         add_row(form, "Image", self.image, "The image that was drawn on")
         add_row(form, "Labels", self.labels, "What was drawn: 1 background, 2, 3, … classes")
         self.setLayout(form)
+        self.validation = QCheckBox("For validation only")
+        self.validation.setToolTip("Nothing is learnt from this image; the model that does best on it is kept")
+        form.addRow("", self.validation)
+        self.validation.hide()
+        self.validation.toggled.connect(self.changed)
         self.image.layer_changed.connect(self.changed)
         self.labels.layer_changed.connect(self.changed)
 
@@ -69,33 +74,37 @@ class PairList(QWidget):
         self.add_pair()
         self.axes.currentIndexChanged.connect(self.changed)
 
-    def pairs(self) -> list[tuple[Image | None, Labels | None]]:
-        """Return what the rows show."""
-        return [(row.image.layer, row.labels.layer) for row in self.rows]
+    def pairs(self, validation: bool = False) -> list[tuple[Image | None, Labels | None]]:
+        """Return what the rows show: those to train on, or those for validation."""
+        rows = [row for row in self.rows if row.validation.isChecked() == validation]
+        return [(row.image.layer, row.labels.layer) for row in rows]
 
-    def complete(self) -> list[tuple[Image, Labels]]:
-        """Return what the rows show.
+    def complete(self, validation: bool = False) -> list[tuple[Image, Labels]]:
+        """Return what the rows show: those to train on, or those for validation.
 
         Raises
         ------
         InputError
-            If an image or its labels are missing.
+            If an image or its labels are missing, or there is none to train on.
         """
-        pairs = self.pairs()
+        pairs = self.pairs(validation)
+        if not pairs and not validation:
+            raise InputError("All images are for validation only; train on at least one.")
         if any(image is None for image, _ in pairs):
             raise InputError("There is no image layer; open an image first.")
         if any(labels is None for _, labels in pairs):
             raise InputError("There is no labels layer; press New labels layer and paint.")
         return pairs
 
-    def show_images(self, layers: Sequence[Image], axes: str) -> None:
-        """Show these images in as many rows, and their axes."""
+    def show_images(self, layers: Sequence[Image], axes: str, validated: int = 0) -> None:
+        """Show these images in as many rows, the last `validated` for validation."""
         while len(self.rows) < len(layers):
             self.add_pair()
         while len(self.rows) > len(layers):
             self.remove_pair()
-        for row, layer in zip(self.rows, layers, strict=True):
+        for n, (row, layer) in enumerate(zip(self.rows, layers, strict=True)):
             row.image.set_layer(layer)
+            row.validation.setChecked(n >= len(layers) - validated)
         self.axes.setCurrentIndex(max(0, self.axes.findText(axes)))
 
     def add_pair(self) -> None:
@@ -137,7 +146,11 @@ class PairList(QWidget):
         return layer
 
     def _on_change(self) -> None:
-        self._remove.setEnabled(len(self.rows) > 1)
+        several = len(self.rows) > 1
+        self._remove.setEnabled(several)
+        for row in self.rows:
+            row.validation.setVisible(several)
+            row.validation.setChecked(several and row.validation.isChecked())
         image = self.rows[0].image.layer
         offered = [] if image is None else possible_axes(image)
         if offered != [self.axes.itemText(n) for n in range(self.axes.count())]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Layer
@@ -14,7 +14,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from ..errors import InputError, SegzooError
-from ..io import Image, keep_image, save_strokes
+from ..io import keep_image, save_strokes
 from ..model import bundled_models, find_model
 from ..project import Project, open_project, save_project
 from .class_table import ClassTable
@@ -24,7 +24,7 @@ from .pairs import PairList
 from .saved_strokes import SavedStrokes
 from .shared_model import Choice, choose_file, load_choice, shared_model
 from .train_form import TrainForm
-from .train_run import StrokesSaved
+from .train_run import Drawing, StrokesSaved
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -61,35 +61,46 @@ class SaveRun:
         All but the files.
     choice : Choice or None
         The model to go on from.
+    drawings : list of Drawing
+        What to learn from, then what is for validation.
+    trained : int
+        How many of them to learn from.
     """
 
     path: Path
     project: Project
     choice: Choice | None
-    images: list[Image]
-    files: list[str | None]
-    labels: list[Any]
+    drawings: list[Drawing]
+    trained: int
 
     def __call__(self) -> Iterator[object]:
-        for image, labels in zip(self.images, self.labels, strict=True):
-            if not np.any(labels):
+        for drawing in self.drawings:
+            if not np.any(drawing.labels):
                 raise InputError(
-                    f"Nothing is drawn on {image.source}; a project needs strokes on each image."
+                    f"Nothing is drawn on {drawing.image.source}; a project needs strokes on each "
+                    "image."
                 )
-        files, strokes = [], []
-        for n, (image, labels) in enumerate(zip(self.images, self.labels, strict=True)):
-            files.append(self.files[n] or keep_image(image, self.path.absolute().parent))
-            yield ImageSaved(n, files[-1])
-            drawn = save_strokes(labels, image, files[-1])
-            strokes.append(str(drawn))
-            yield StrokesSaved(drawn)
+        images, labels = [], []
+        for n, drawing in enumerate(self.drawings):
+            images.append(drawing.file or keep_image(drawing.image, self.path.absolute().parent))
+            yield ImageSaved(n, images[-1])
+            strokes = save_strokes(drawing.labels, drawing.image, images[-1])
+            labels.append(str(strokes))
+            yield StrokesSaved(strokes)
         model = None
         if self.choice is not None:
             path = self.choice.path or self._save_model(self.choice)
             yield ModelSaved(self.choice, path)
             bundled = {path: name for name, path in bundled_models().items()}
             model = bundled.get(path, str(path))
-        project = replace(self.project, images=tuple(files), labels=tuple(strokes), model=model)
+        project = replace(
+            self.project,
+            images=tuple(images[: self.trained]),
+            labels=tuple(labels[: self.trained]),
+            validation_images=tuple(images[self.trained :]),
+            validation_labels=tuple(labels[self.trained :]),
+            model=model,
+        )
         save_project(self.path, project, overwrite=True)
         yield f"Saved as {self.path.name}: open it to go on, also after moving its whole folder."
 
@@ -138,48 +149,39 @@ class ProjectButtons(QWidget):
         """Save a project file; the user has agreed to overwrite what is there."""
         path = Path(path)
         path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
+        axes = self._pairs.axes.currentText()
         try:
-            pairs = self._pairs.complete()
-            axes = self._pairs.axes.currentText()
-            images = [core_image(image, axes) for image, _ in pairs]
-            files = [file_of(image, axes) for image, _ in pairs]
+            training = self._pairs.complete()
+            pairs = training + self._pairs.complete(validation=True)
+            drawings = [
+                Drawing(core_image(image, axes), file_of(image, axes), full_array(layer))
+                for image, layer in pairs
+            ]
+            options = self._form.options()
         except SegzooError as error:
             self._complain(error)
             return
-        labels = [full_array(layer) for _, layer in pairs]
-        settings = self._form.settings()
-        names = self._classes.class_names() if settings.task == "semantic" else []
-        project = Project(
-            images=(),
-            labels=(),
-            axes=axes,
-            class_names=tuple(names),
-            architecture=settings.architecture,
-            task=settings.task,
-            unlabeled=settings.unlabeled,
-            budget=settings.budget,
-            steps=settings.steps,
-            ndim=settings.ndim,
-            seed=settings.seed,
-            device=settings.device,
-        )
+        names = self._classes.class_names() if options.task == "semantic" else []
+        project = Project((), (), axes, class_names=tuple(names), options=options)
         self._saving = [image for image, _ in pairs]
-        run = SaveRun(path, project, settings.start, images, files, labels)
+        run = SaveRun(path, project, self._form.choice(), drawings, len(training))
         self._job.start(run, f"Saving {path.name}")
 
     def open(self, path: str | Path) -> None:
         """Show the images, strokes, model and options of a project file."""
         try:
             project = open_project(path)
-            pairs = [(image, labels[...]) for image, labels in project.read()]
+            pairs = [
+                (image, labels[...]) for image, labels in project.read() + project.read_validation()
+            ]
             model = project.model and choose_file(find_model(project.model))
         except SegzooError as error:
             self._complain(error)
             return
         layers = [add_image_file(self._viewer, image) for image, _ in pairs]
-        for file in project.labels:
+        for file in (*project.labels, *project.validation_labels):
             self._saved.know(Path(file))
-        self._pairs.show_images(layers, project.axes)
+        self._pairs.show_images(layers, project.axes, len(project.validation_images))
         for row, (_, drawn) in zip(self._pairs.rows, pairs, strict=True):
             self._pairs.add_drawing(row, drawn)
         if model:

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QApplication
 
 from ..model import bundled_models
 from ..recipes import Training
+from ..training.job import FinetuneOptions
 from .layers import file_of
 from .shared_model import Choice
-from .train_form import TrainSettings
 
 
 class RecipeFiles:
@@ -51,40 +51,44 @@ class RecipeFiles:
 
 
 def write_down(
-    pairs: Sequence[tuple[Layer, Layer]],
+    training: Sequence[tuple[Layer, Layer]],
+    validation: Sequence[tuple[Layer, Layer]],
     axes: str,
-    settings: TrainSettings,
+    base: Choice | None,
+    options: FinetuneOptions,
     class_names: Sequence[str],
 ) -> tuple[RecipeFiles, Training]:
     """Return a training on layers as one on files.
 
     Parameters
     ----------
-    pairs : sequence of (Image, Labels)
+    training, validation : sequence of (Image, Labels)
         The layers.
     axes : str
         Axes of the images.
-    settings : TrainSettings
-        What the form asks for.
+    base : Choice or None
+        Trained model to start from.
+    options : FinetuneOptions
+        How to train.
     class_names : sequence of str
         The background first; [] if they have none.
     """
     files = RecipeFiles()
     label_axes = axes.replace("C", "")
-    training = Training(
-        out=f"{pairs[0][0].name}.safetensors",
-        images=tuple(files.layer(image, axes) for image, _ in pairs),
-        labels=tuple(files.layer(labels, label_axes) for _, labels in pairs),
-        axes=axes,
-        base=files.model(settings.start) if settings.start else None,
-        architecture=settings.architecture,
-        task=settings.task,
-        unlabeled=settings.unlabeled,
-        budget=settings.budget,
-        steps=settings.steps,
-        ndim=settings.ndim,
-        seed=settings.seed,
-        device=settings.device,
-        class_names=tuple(class_names),
+    images, labels, scored, truth = (
+        tuple(files.layer(pair[n], a) for pair in pairs)
+        for pairs in (training, validation)
+        for n, a in enumerate((axes, label_axes))
     )
-    return files, training
+    recipe = Training(
+        out=f"{training[0][0].name}.safetensors",
+        images=images,
+        labels=labels,
+        axes=axes,
+        base=files.model(base) if base else None,
+        options=options,
+        class_names=tuple(class_names),
+        validation_images=scored,
+        validation_labels=truth,
+    )
+    return files, recipe

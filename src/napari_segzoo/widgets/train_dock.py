@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 from superqt import QToggleSwitch
 
 from .. import recipes
@@ -26,7 +26,8 @@ from .recipe_files import RecipeFiles, write_down
 from .saved_strokes import SavedStrokes
 from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
-from .train_run import PreviewDone, StrokesSaved, TrainRun
+from .train_progress import TrainProgress
+from .train_run import Drawing, PreviewDone, StrokesSaved, TrainRun
 from .undo import Undo
 from .worker import Job
 
@@ -71,11 +72,7 @@ class TrainDock(QWidget):
         self.project = ProjectButtons(
             self._viewer, self.pairs, self.saved, self.classes, self.form, self.status
         )
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.progress.hide()
-        self.plot: Any = None
-        self._plot_place = QVBoxLayout()
+        self.progress = TrainProgress(self._viewer.theme)
         self._lay_out()
         self._set_running(False)
         self.pairs.changed.connect(self._watch_drawing)
@@ -94,32 +91,35 @@ class TrainDock(QWidget):
         """Whether training goes on."""
         return self._job.running
 
+    @property
+    def plot(self) -> Any:
+        """The loss curve; None before the first training."""
+        return self.progress.plot
+
     def train(self) -> None:
         """Start training; annotations and the present model stay as they are until it succeeds."""
         if self._job.running:
             return
-        pairs = self._checked_pairs()
-        if pairs is None:
+        try:
+            pairs, validation = self.pairs.complete(), self.pairs.complete(validation=True)
+            options = self.form.options()
+            self._last = self._write_down()
+        except InputError as error:
+            self._complain(error)
             return
         axes = self.pairs.axes.currentText()
-        images = [core_image(image, axes) for image, _ in pairs]
-        files = [path_of(image) for image, _ in pairs]
-        labels = [full_array(layer) for _, layer in pairs]
-        settings = self.form.settings()
-        names = self.classes.class_names() if settings.task == "semantic" else []
         self._name = pairs[0][0].name
-        self._last = self._write_down(pairs)
         self._begin()
         self._undo.begin()
         self._live.start(pairs[-1][0], axes)
-        self._show_plot()
+        self.progress.begin_curve()
         self._more.begin([layer for _, layer in pairs])
         run = TrainRun(
-            images,
-            files,
-            labels,
-            settings,
-            names,
+            _drawings(pairs, axes),
+            _drawings(validation, axes),
+            self.form.choice(),
+            options,
+            self.classes.class_names() if options.task == "semantic" else [],
             self._stop.is_set,
             self._more.take,
             self._live.visible,
@@ -133,10 +133,12 @@ class TrainDock(QWidget):
         if self._next.known:
             self.status.begin(self._next.go_on())
             return
-        pairs = self._checked_pairs()
-        if pairs is None:
+        try:
+            image, drawn = self.pairs.complete()[-1]
+            device = self.form.options().device
+        except InputError as error:
+            self._complain(error)
             return
-        image, drawn = pairs[-1]
         self._next.begin(drawn)
         self._begin()
         self._job.start(
@@ -144,7 +146,7 @@ class TrainDock(QWidget):
                 core_image(image, self.pairs.axes.currentText()),
                 full_array(drawn),
                 self._shared.choice,
-                self.form.settings().device,
+                device,
                 self._stop.is_set,
             ),
             f"Looking at {image.name}",
@@ -178,48 +180,41 @@ class TrainDock(QWidget):
         column.addLayout(make_row(self.train_button, self.stop_button))
         column.addLayout(make_row(self.next_button, self.undo_button))
         column.addWidget(self.progress)
-        column.addLayout(self._plot_place)
         column.addWidget(self.status)
         column.addWidget(self.project)
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
-    def _checked_pairs(self) -> list[tuple[Any, Any]] | None:
-        """Return the image and labels layers, or complain."""
-        try:
-            return self.pairs.complete()
-        except InputError as error:
-            self.status.complain(str(error))
-            show_error(str(error))
-            return None
+    def _complain(self, error: InputError) -> None:
+        self.status.complain(str(error))
+        show_error(str(error))
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
-        pairs = self._checked_pairs()
-        if self._last is None and pairs is None:
+        try:
+            files, training = self._last or self._write_down()
+        except InputError as error:
+            self._complain(error)
             return
-        files, training = self._last or self._write_down(pairs)
         self.status.say(files.copy(write(training)))
 
-    def _write_down(self, pairs: list[tuple[Any, Any]]) -> tuple[RecipeFiles, recipes.Training]:
-        axes, names = self.pairs.axes.currentText(), self.classes.class_names()
-        return write_down(pairs, axes, self.form.settings(), names)
+    def _write_down(self) -> tuple[RecipeFiles, recipes.Training]:
+        return write_down(
+            self.pairs.complete(),
+            self.pairs.complete(validation=True),
+            self.pairs.axes.currentText(),
+            self.form.choice(),
+            self.form.options(),
+            self.classes.class_names(),
+        )
 
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
         self.classes.watch(layers, self.form.labelling())
-
-    def _show_plot(self) -> None:
-        if self.plot is None:
-            from .loss_plot import LossPlot
-
-            self.plot = LossPlot(self._viewer.theme)
-            self._plot_place.addWidget(self.plot)
-        self.plot.clear()
+        self.form.validate(bool(self.pairs.pairs(validation=True)))
 
     def _begin(self) -> None:
         self._stop.clear()
         self.status.begin("Preparing…")
-        self.progress.setValue(0)
-        self.progress.show()
+        self.progress.begin()
         self._set_running(True)
 
     def _on_model(self) -> None:
@@ -233,17 +228,16 @@ class TrainDock(QWidget):
             self.status.begin("")
             self.status.note(f"What is drawn meanwhile counts from step {event.step + 1} on.")
         elif isinstance(event, StepDone):
-            self.plot.add(event.loss)
+            self.progress.add_step(event)
             self._live.look()
-            self.progress.setValue(round(1000 * event.progress))
             self._job.show_progress(round(100 * event.progress), 100)
             self.status.say(f"Step {event.step}: loss {event.loss:.3f}, {event.seconds:.0f} s.")
         elif isinstance(event, Scored):
-            self.status.say(f"Step {event.step}: Dice {event.mean_dice:.3f} on validation images.")
+            self.progress.add_score(event)
         elif isinstance(event, PreviewDone):
             self._live.show(event.region, event.labels, event.model.info.classes)
         elif isinstance(event, TileDone):
-            self.progress.setValue(round(1000 * event.done / event.total))
+            self.progress.fill(event.done / event.total)
             self._job.show_progress(event.done, event.total)
         elif isinstance(event, Places):
             self._next.keep(event)
@@ -269,7 +263,7 @@ class TrainDock(QWidget):
         )
 
     def _on_end(self, outcome: str) -> None:
-        self.progress.hide()
+        self.progress.end()
         self._more.end()
         if outcome == "failed":
             self._undo.give_up()
@@ -284,3 +278,10 @@ class TrainDock(QWidget):
         trained = choice is not None and choice.info is not None
         self.next_button.setEnabled(trained and not running)
         self.undo_button.setEnabled(self._undo.possible and not running)
+
+
+def _drawings(pairs: Sequence[tuple[Any, Any]], axes: str) -> list[Drawing]:
+    return [
+        Drawing(core_image(image, axes), path_of(image), full_array(layer))
+        for image, layer in pairs
+    ]

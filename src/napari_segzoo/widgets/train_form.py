@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 from superqt import QSearchableComboBox
 
 from ..project import Project
 from ..training.data import Labelling
 from ..training.finetune import DEFAULT_BUDGET
+from ..training.job import LOSS_NAMES, TUNES, FinetuneOptions
 from ..zoo import list_models
+from ..zoo.option_text import format_options, parse_options
 from .forms import add_row, make_choice, make_collapsible, make_form, narrow
 from .run_form import DEVICES
 from .shared_model import Choice, SharedModel
 
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What the form asks for; see `finetune`.
-
-    Parameters
-    ----------
-    start : Choice or None
-        Trained model to start from.
-    architecture : str
-        Network to train from scratch otherwise.
-    """
-
-    start: Choice | None
-    architecture: str
-    task: str
-    unlabeled: str
-    budget: float | None
-    steps: int | None
-    ndim: int | None
-    seed: int
-    device: str
+TUNE_TEXTS = {
+    "all": "all weights",
+    "decoder": "the decoder",
+    "norm": "normalisation layers",
+    "low-rank": "all, by low-rank updates",
+}
+HELD_OUT = 0.2
+"""Share of the strokes that are held out, if the project in hand does not say another."""
 
 
 class TrainForm(QWidget):
@@ -56,7 +42,15 @@ class TrainForm(QWidget):
         self.unit = make_choice((("seconds", "budget"), ("steps", "steps")))
         self.task = make_choice((("Classes", "semantic"), ("Separate objects", "instances")))
         self.unlabeled = make_choice((("is ignored", "ignore"), ("is background", "background")))
+        self.tune = make_choice([(TUNE_TEXTS[t], t) for t in TUNES])
+        self.hold_out = QCheckBox("Hold out some strokes for a score")
+        self.hold_out.setChecked(True)
+        self._share = HELD_OUT
+        self._validated = False
+        self.loss = make_choice([(name.replace("_", " "), name) for name in LOSS_NAMES])
         self.ndim = make_choice((("auto", None), ("2D", 2), ("3D", 3)))
+        self.network = QLineEdit()
+        self.network.setPlaceholderText("as published")
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.device = make_choice([(d, d) for d in DEVICES])
@@ -64,46 +58,71 @@ class TrainForm(QWidget):
         self._lay_out()
         self._offer_starts()
         shared.changed.connect(self._offer_starts)
-        self.task.currentIndexChanged.connect(self.changed)
-        self.unlabeled.currentIndexChanged.connect(self.changed)
+        self.start.currentIndexChanged.connect(self._on_start)
+        for combo in (self.task, self.unlabeled):
+            combo.currentIndexChanged.connect(self._enable)
+            combo.currentIndexChanged.connect(self.changed)
 
     def labelling(self) -> Labelling:
         """Return what the values of the labels mean."""
         return Labelling(self.task.currentData(), self.unlabeled.currentData())
 
-    def settings(self) -> TrainSettings:
-        """Return what the form asks for."""
-        architecture = self.start.currentData()
+    def choice(self) -> Choice | None:
+        """Return the trained model to start from; None for a new network."""
+        return None if self.start.currentData() else self._shared.choice
+
+    def options(self) -> FinetuneOptions:
+        """Return how to train.
+
+        Raises
+        ------
+        InputError
+            If the options of the network are not as in ``widths=[16,32] norm=group``.
+        """
         amount = self.amount.value()
         seconds = self.unit.currentData() == "budget"
-        return TrainSettings(
-            start=None if architecture else self._shared.choice,
-            architecture=architecture or "unet",
+        new = self.choice() is None
+        held_out = self.hold_out.isEnabled() and self.hold_out.isChecked()
+        return FinetuneOptions(
+            architecture=self.start.currentData() or "unet",
+            architecture_options=parse_options(self.network.text()) if new else {},
+            ndim=self.ndim.currentData(),
             task=self.task.currentData(),
             unlabeled=self.unlabeled.currentData(),
             budget=float(amount) if seconds else None,
             steps=None if seconds else amount,
-            ndim=self.ndim.currentData(),
             seed=self.seed.value(),
             device=self.device.currentText().strip(),
+            loss=self.loss.currentData(),
+            tune="all" if new else self.tune.currentData(),
+            hold_out=self._share if held_out else 0.0,
         )
+
+    def validate(self, on: bool) -> None:
+        """Note whether there are validation images, which leave no need to hold out strokes."""
+        self._validated = on
+        self._enable()
 
     def show_project(self, project: Project) -> None:
         """Show the options of a project."""
-        unit = "steps" if project.steps is not None else "budget"
-        amount = project.budget if project.steps is None else project.steps
+        options = project.options
         if project.model is None:
-            self.start.setCurrentIndex(self.start.findData(project.architecture))
+            self.start.setCurrentIndex(self.start.findData(options.architecture))
         for combo, value in (
-            (self.unit, unit),
-            (self.task, project.task),
-            (self.unlabeled, project.unlabeled),
-            (self.ndim, project.ndim),
+            (self.unit, "budget" if options.steps is None else "steps"),
+            (self.task, options.task),
+            (self.unlabeled, options.unlabeled),
+            (self.ndim, options.ndim),
+            (self.loss, options.loss),
+            (self.tune, options.tune),
         ):
             combo.setCurrentIndex(combo.findData(value))
-        self.amount.setValue(round(amount or DEFAULT_BUDGET))
-        self.seed.setValue(project.seed)
-        self.device.setCurrentText(project.device)
+        self.amount.setValue(round(options.steps or options.budget or DEFAULT_BUDGET))
+        self.seed.setValue(options.seed)
+        self.device.setCurrentText(options.device)
+        self.network.setText(format_options(options.architecture_options))
+        self.hold_out.setChecked(options.hold_out > 0)
+        self._share = options.hold_out or HELD_OUT
 
     def _lay_out(self) -> None:
         stop = QWidget()
@@ -115,15 +134,35 @@ class TrainForm(QWidget):
         add_row(form, "Start from", self.start, "A trained model, or a network that knows nothing")
         add_row(form, "Find", self.task, "Classes of voxels, or objects numbered 1, 2, 3, …")
         add_row(form, "Stop after", stop, "Stop earlier at any time and keep the best model so far")
+        self.hold_out.setToolTip(
+            "A fifth of the strokes of each class, with five or more of each, is not trained on"
+        )
         options = make_form()
         add_row(options, "Not drawn", self.unlabeled, "Whether 0 in the labels is background")
-        add_row(options, "Network", self.ndim, "auto: 3D if the image has slices (Z)")
+        add_row(options, "Change", self.tune, "What the training may change of a trained model")
+        add_row(options, "Loss", self.loss, "What the training minimises")
+        add_row(options, "2D or 3D", self.ndim, "auto: 3D if the image has slices (Z)")
+        add_row(options, "Network", self.network, "Options of a new one, such as widths=[16,32] norm=group")
         add_row(options, "Seed", self.seed, "The same seed and steps give the same model on a CPU")
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
+        column.addWidget(self.hold_out)
         column.addWidget(make_collapsible("Options", options))
+
+    def _on_start(self) -> None:
+        self.network.clear()
+        self._enable()
+
+    def _enable(self) -> None:
+        """Offer what has an effect."""
+        new = self.choice() is None
+        self.tune.setEnabled(not new)
+        self.network.setEnabled(new)
+        labelling = self.labelling()
+        strokes = labelling.task == "semantic" and labelling.unlabeled == "ignore"
+        self.hold_out.setEnabled(strokes and not self._validated)
 
     def _offer_starts(self) -> None:
         choice = self._shared.choice
@@ -134,3 +173,4 @@ class TrainForm(QWidget):
             self.start.addItem(f"new {spec.title}", spec.name)
         if choice is not None and choice.info is None:
             self.start.setCurrentIndex(self.start.findData(choice.architecture))
+        self._enable()
