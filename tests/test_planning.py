@@ -13,7 +13,16 @@ from tiny import noise, tiny_model
 import napari_segzoo as segzoo
 from napari_segzoo.axes import find_layout
 from napari_segzoo.errors import InputError, RunError
-from napari_segzoo.inference import Note, PredictOptions, choice, loading, plan, prepare, remembered
+from napari_segzoo.inference import (
+    Note,
+    PredictOptions,
+    choice,
+    loading,
+    openvino_engine,
+    plan,
+    prepare,
+    remembered,
+)
 from napari_segzoo.inference.fit import Fit
 from napari_segzoo.inference.loading import labels_agree
 from napari_segzoo.inference.plan import make_plan, shrink_plan
@@ -76,7 +85,7 @@ def planned(model, shape, **options):
 @pytest.fixture
 def every_run_is_long(monkeypatch):
     monkeypatch.setattr(choice, "LONG_RUN", 0)
-    monkeypatch.setattr(plan, "LONG_RUN", 0)
+    monkeypatch.setattr(plan, "TRIAL_WORK", 0)
     monkeypatch.setattr(choice, "half_precision", lambda device: "bfloat16")
 
 
@@ -96,6 +105,20 @@ def test_bfloat16_is_tried_only_where_it_cannot_show(every_run_is_long, options,
     assert made.on_trial == on_trial
     assert made.precision == "float32"
     assert ("bfloat16" in made.summary()) == on_trial
+
+
+def test_a_run_has_to_be_longer_for_openvino_than_for_a_trial(monkeypatch):
+    monkeypatch.setattr(choice, "half_precision", lambda device: "bfloat16")
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: True)
+    model = tiny_model()
+    side = 64
+    seen = []
+    while len(seen) < 3:
+        made = planned(model, (side, side), tile=side // 8)
+        if (made.engine, made.on_trial) not in seen:
+            seen.append((made.engine, made.on_trial))
+        side *= 2
+    assert seen == [("torch", False), ("torch", True), ("openvino", True)]
 
 
 def test_short_runs_stay_with_pytorch_and_float32():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..axes import Layout
 from ..errors import InputError
-from .choice import ENGINES, LONG_RUN, choose_engine, choose_precision, half_precision
+from .choice import ENGINES, choose_engine, choose_precision, half_precision
 from .device import find_device, free_memory
 from .fit import Fit
 from .refine import block_bytes
@@ -31,8 +31,8 @@ MOST_TILE_VOXELS = {2: 1024**2, 3: 160**3}
 TILE_BYTES = 512 << 20
 COLUMN_BYTES = 512 << 20
 """Sums held at once; several times more where a single tile takes much of it."""
-TRIAL_TILES = 8
-"""Runs of fewer tiles are over before a trial of bfloat16 has paid."""
+TRIAL_TILES, TRIAL_WORK = 6, 100_000_000_000
+"""Runs of fewer tiles or multiply-adds are over before a trial of bfloat16 has paid."""
 MEMORY_SHARE = 0.5
 """Part of the free memory that a run plans with."""
 
@@ -269,7 +269,7 @@ def _finish(
         options.precision,
         device,
         approximate=approximate,
-        worth=tiles >= TRIAL_TILES and work >= LONG_RUN,
+        worth=tiles >= TRIAL_TILES and work >= TRIAL_WORK,
     )
     tile_bytes = cost.activation_bytes * precision.itemsize // 4
     batch = 1
