@@ -36,7 +36,7 @@ class PairRow(QWidget):
         add_row(form, "Labels", self.labels, "What was drawn: 1 background, 2, 3, … classes")
         self.setLayout(form)
         self.validation = QCheckBox("For validation only")
-        self.validation.setToolTip("Nothing is learnt from this image; the model that does best on it is kept")
+        self.validation.setToolTip("Not learnt from; the model that does best on it is kept")
         form.addRow("", self.validation)
         self.validation.hide()
         self.validation.toggled.connect(self.changed)

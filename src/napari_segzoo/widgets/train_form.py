@@ -142,7 +142,7 @@ class TrainForm(QWidget):
         add_row(options, "Change", self.tune, "What the training may change of a trained model")
         add_row(options, "Loss", self.loss, "What the training minimises")
         add_row(options, "2D or 3D", self.ndim, "auto: 3D if the image has slices (Z)")
-        add_row(options, "Network", self.network, "Options of a new one, such as widths=[16,32] norm=group")
+        add_row(options, "Network", self.network, "Options of a new one, such as widths=[8,16]")
         add_row(options, "Seed", self.seed, "The same seed and steps give the same model on a CPU")
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         column = QVBoxLayout(self)
