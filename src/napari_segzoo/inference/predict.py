@@ -9,10 +9,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..axes import find_layout
 from ..errors import InputError
 from .crop import crop_leading, parse_region, restrict
+from .device import free_memory
 from .events import Event
 from .plan import DEFAULTS, PredictOptions, make_plan
 from .planes import join_plans, turn
@@ -54,7 +56,8 @@ def prepare(
     Raises
     ------
     InputError
-        If image, axes and model do not fit, or an option is impossible.
+        If image, axes and model do not fit, an option is impossible, or memory cannot hold the
+        result.
     """
     axes = axes or getattr(image, "axes", None)
     image = getattr(image, "data", image) if hasattr(image, "axes") else image
@@ -84,7 +87,7 @@ def prepare(
         origin = tuple(start for start, _ in plan.tiling.wanted)
     result_axes, shape, dtype = result_shape(model, plan)
     if result is None:
-        result = np.zeros(shape, dtype)
+        result = _make_result(shape, dtype)
         if options.crf:
             kept = 4 * prod(result_shape(model, probabilities_of(plan))[1])
             plan = replace(plan, memory=plan.memory + kept)
@@ -102,6 +105,18 @@ def prepare(
         origin=origin,
         passes=passes,
     )
+
+
+def _make_result(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    import torch
+
+    needed, free = prod(shape) * dtype.itemsize, free_memory(torch.device("cpu"))
+    if needed > free:
+        raise InputError(
+            f"The result takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are "
+            "free; segment a part of the image, or let the command line or out write a file."
+        )
+    return np.zeros(shape, dtype)
 
 
 def predict(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from napari.utils.colormaps import Colormap, DirectLabelColormap
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
 from ..model import SegmentClass
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 
 REFRESH_SHARE = 0.2
 """Part of the GUI's time that live updates may take."""
+LARGEST_PLANE = 16384
+"""Side of a plane in pixels, above which napari draws Labels coarsened on most graphics cards."""
+COARSEST_PLANE = 2048
+"""Such planes are shown as a pyramid down to this side."""
+
+
+def in_levels(labels: NDArray[Any]) -> NDArray[Any] | list[NDArray[Any]]:
+    """Return a label image as a Labels layer shows it sharply: large planes with coarser views."""
+    levels = [labels]
+    if max(labels.shape[-2:]) > LARGEST_PLANE:
+        while max(levels[-1].shape[-2:]) > COARSEST_PLANE:
+            levels.append(levels[-1][..., ::2, ::2])
+    return levels if len(levels) > 1 else labels
 
 
 def class_colors(classes: Sequence[SegmentClass]) -> DirectLabelColormap:

@@ -17,7 +17,7 @@ from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_
 from .layers import core_image, result_transform
 from .preview import hide_previews
 from .recipe_files import RecipeFiles
-from .results import LiveLayers, add_class_layer, add_probability_layers
+from .results import LiveLayers, add_class_layer, add_probability_layers, in_levels
 from .run_form import RunForm
 from .run_region import moved
 from .run_work import RunWork
@@ -167,13 +167,11 @@ class RunDock(QWidget):
                 self._placement,
             )
         elif output == "instances":
-            layers = [self._viewer.add_labels(prediction.result, name=name, **self._placement)]
+            shown = in_levels(prediction.result)
+            layers = [self._viewer.add_labels(shown, name=name, **self._placement)]
         else:
-            layers = [
-                add_class_layer(
-                    self._viewer, prediction.result, info.classes, name, self._placement
-                )
-            ]
+            shown = in_levels(prediction.result)
+            layers = [add_class_layer(self._viewer, shown, info.classes, name, self._placement)]
         for layer in layers:
             layer.metadata["napari_segzoo"] = {**self._made, "partial": True}
         hide_previews(self._viewer)
