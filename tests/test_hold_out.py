@@ -13,8 +13,10 @@ from skimage.measure import label
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError
 from napari_segzoo.training import Finished, Note, Redrawn, Scored
+from napari_segzoo.training.data import IGNORE, training_image
 from napari_segzoo.training.hold_out import (
     choose_strokes,
+    crop_around_strokes,
     explain_too_few,
     find_separate_strokes,
     needed_strokes,
@@ -152,6 +154,19 @@ def test_the_score_is_the_dice_on_the_strokes_held_out():
     assert finished.held_out == scores[-1].mean_dice == pytest.approx(expected)
     assert finished.validation is None
     assert finished.model.info.provenance["held_out_dice"] == finished.held_out
+
+
+def test_only_the_surroundings_of_strokes_are_looked_at():
+    target = np.full((60, 90), IGNORE, np.int8)
+    target[5, 10:20], target[8, 15:18], target[50, 70:75] = 0, 1, 1
+    image = np.random.default_rng(0).random((2, 60, 90)).astype(np.float32)
+    whole = training_image(image, target)
+    crops = crop_around_strokes(whole, (4, 6))
+    assert [tuple(c.target.shape) for c in crops] == [(9, 22), (9, 15), (9, 17)]
+    assert [{k: len(v) for k, v in c.drawn.items()} for c in crops] == [{0: 10}, {1: 3}, {1: 5}]
+    assert np.array_equal(crops[2].image, image[:, 46:55, 64:81])
+    assert crops[2].target[4, 6:11].tolist() == [1] * 5
+    assert crop_around_strokes(whole, (40, 60)) == [whole]
 
 
 def test_the_model_is_the_last_one_whatever_the_score(monkeypatch):

@@ -14,7 +14,7 @@ from ..axes import find_layout
 from ..errors import InputError
 from ..model import ModelInfo
 from .data import IGNORE, Labelling, TrainingImage, check_counts, count_labels, read_training_images
-from .hold_out import split
+from .hold_out import crop_around_strokes, split
 from .pairs import Pair
 
 
@@ -143,7 +143,9 @@ class Drawings:
             [_without(item, self._outputs) for item in self.read(part)] if part else []
             for part in (trained, apart)
         )
-        return Drawn(training, kept, beyond, held_out)
+        around = [n // 2 for n in self._margin]
+        crops = [crop for item in held_out for crop in crop_around_strokes(item, around)]
+        return Drawn(training, kept, beyond, crops)
 
 
 def _without(item: TrainingImage, first: int) -> TrainingImage:

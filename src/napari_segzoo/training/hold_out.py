@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
 
+from .data import IGNORE, TrainingImage, training_image
+
 
 @dataclass(frozen=True)
 class Stroke:
@@ -121,3 +123,26 @@ def split(labels: Any, voxels: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[
     apart.flat[voxels] = rest.flat[voxels]
     rest.flat[voxels] = 0
     return rest, apart
+
+
+def crop_around_strokes(item: TrainingImage, margin: Sequence[int]) -> list[TrainingImage]:
+    """Cut an image to the surroundings of each stroke, where that leaves less to look at.
+
+    Parameters
+    ----------
+    item : TrainingImage
+        With the strokes alone in its target.
+    margin : sequence of int
+        Voxels that are kept around a stroke, along each spatial axis.
+    """
+    target = item.target.numpy()
+    numbered, _ = ndi.label(target != IGNORE, np.ones((3,) * target.ndim, bool))
+    crops = []
+    for n, box in enumerate(ndi.find_objects(numbered), start=1):
+        around = tuple(
+            slice(max(0, part.start - m), part.stop + m)
+            for part, m in zip(box, margin, strict=True)
+        )
+        stroke = np.where(numbered[around] == n, target[around], IGNORE).astype(target.dtype)
+        crops.append(training_image(item.image[(slice(None), *around)].numpy(), stroke))
+    return crops if sum(c.target.numel() for c in crops) < item.target.numel() else [item]
