@@ -15,6 +15,7 @@ from ..io import Image
 from ..training import Note, Place, Places, where_to_draw
 from .layers import full_array
 from .shared_model import Choice, load_choice
+from .visible import go_to
 
 if TYPE_CHECKING:
     import napari
@@ -98,11 +99,8 @@ class DrawNext:
 
 def show_place(viewer: napari.viewer.Viewer, layer: Labels, place: Place) -> None:
     """Move sliders and camera to a place of `layer`, so that it fills a third of the canvas."""
-    world = np.asarray(layer.data_to_world(place.center))
+    go_to(viewer, layer, place.center)
     first = viewer.dims.ndim - layer.ndim
-    viewer.dims.set_point(range(first, viewer.dims.ndim), world)
     shown = [d - first for d in viewer.dims.displayed if d >= first]
-    camera = viewer.scene.camera
-    camera.center = (0.0,) * (3 - len(shown)) + tuple(world[shown])
     length = max((place.window[d].stop - place.window[d].start) * layer.scale[d] for d in shown)
-    camera.zoom = SHARE_OF_VIEW * min(viewer.canvas.size) / float(length)
+    viewer.scene.camera.zoom = SHARE_OF_VIEW * min(viewer.canvas.size) / float(length)

@@ -23,6 +23,7 @@ from .score_history import HistoryPanel, session_history
 from .score_pair import class_names, part_transform
 from .score_panel import ScorePanel
 from .shared_model import unwrap
+from .visible import go_to
 from .worker import Job, Progress, follow
 
 if TYPE_CHECKING:
@@ -243,15 +244,8 @@ class MetricsDock(QWidget):
 
     def _go_to(self, position: Sequence[int], centre: bool = True) -> None:
         """Show the voxel at an index of the reference."""
-        if self._compared is None:
-            return
-        place = self._compared.reference.data_to_world(position)
-        dims = self._viewer.dims
-        first = dims.ndim - len(place)
-        dims.set_point(range(first, dims.ndim), place)
-        if centre:
-            shown = [place[d - first] if d >= first else 0.0 for d in dims.displayed]
-            self._viewer.scene.camera.center = (0.0,) * (3 - len(shown)) + tuple(shown)
+        if self._compared is not None:
+            go_to(self._viewer, self._compared.reference, position, centre)
 
     def _position(self) -> list[int]:
         """Return the index of the reference at the viewer's sliders."""

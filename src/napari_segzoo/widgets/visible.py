@@ -1,12 +1,13 @@
-"""What the canvas shows of a layer."""
+"""What the canvas shows of a layer, and how to show a place in it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from .layers import full_array
 
@@ -38,6 +39,19 @@ def ranges_seen(viewer: napari.viewer.Viewer, layer: Image) -> list[tuple[int, i
             start, stop = (int(np.clip(x[n], 0, size)) for x in (low, high))
             ranges.append((start, stop))
     return ranges
+
+
+def go_to(
+    viewer: napari.viewer.Viewer, layer: Layer, voxel: Sequence[int], centre: bool = True
+) -> None:
+    """Move the sliders to a voxel of `layer`, and with `centre` the camera as well."""
+    world = layer.data_to_world(voxel)
+    dims = viewer.dims
+    first = dims.ndim - layer.ndim
+    dims.set_point(range(first, dims.ndim), world)
+    if centre:
+        shown = [world[d - first] if d >= first else 0.0 for d in dims.displayed]
+        viewer.scene.camera.center = (0.0,) * (3 - len(shown)) + tuple(shown)
 
 
 def _corners(viewer: napari.viewer.Viewer) -> list[np.ndarray]:
