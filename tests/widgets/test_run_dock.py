@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea
 
 import napari_segzoo as segzoo
+from napari_segzoo.widgets.forms import DOCK_WIDTH
 from napari_segzoo.widgets.shared_model import Choice, shared_model
 
 
@@ -141,6 +143,14 @@ def test_check_says_what_would_be_done(viewer, run, choose, make_model, finish, 
     assert "tile(s) of 32×48 YX" in run.plan.text()
     assert "cpu, torch, float32" in run.plan.text()
     assert len(viewer.layers) == 1
+
+
+def test_all_fields_fit_into_the_dock(viewer, run, qtbot):
+    body = run.findChild(QScrollArea)
+    toggle = next(b for b in run.findChildren(QPushButton) if b.text().endswith("Options"))
+    qtbot.mouseClick(toggle, Qt.MouseButton.LeftButton)
+    assert run.form.crf.isVisibleTo(run)
+    assert body.widget().minimumSizeHint().width() <= DOCK_WIDTH - 16  # of a scroll bar
 
 
 def start_slow_run(viewer, run, choose, make_model, qtbot, name="big"):

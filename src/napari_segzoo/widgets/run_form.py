@@ -50,7 +50,7 @@ class RunForm(QWidget):
         self.device.setEditable(True)
         self.precision = make_choice([(p, p) for p in PRECISIONS])
         self.mirror = QCheckBox("average over mirrored tiles")
-        self.crf = QCheckBox("draw borders to the edges in the image")
+        self.crf = QCheckBox("borders to edges in the image")
         self.planes = make_choice(PLANES)
         self._ndim: int | None = None
         self._lay_out()
