@@ -96,6 +96,21 @@ def test_the_slice_shown_comes_first_and_nothing_is_computed_twice():
     assert when[1, 4].max() < np.delete(when.reshape(12, -1), 10, axis=0).min()
 
 
+def test_batches_hold_tiles_of_the_part_and_of_the_rest():
+    model, image = tiny_model(), noise((3, 70, 90))
+    results = []
+    for first in ({}, {"Z": (2, 3), "Y": (50, 60), "X": (30, 50)}):
+        run = prepare(
+            model, image, axes="ZYX", options=PredictOptions(output="probabilities", tile=16)
+        )
+        object.__setattr__(run.plan, "batch", 7)
+        run.first = first
+        for _ in run.run():
+            pass
+        results.append(run.result)
+    np.testing.assert_allclose(*results, atol=1e-5)
+
+
 def test_skipped_tiles_masks_and_the_crf():
     model = tiny_model()
     image = noise((90, 110)) * (np.arange(110) > 40)

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 
 from .layers import full_array
 
@@ -22,7 +22,7 @@ def position_in(viewer: napari.viewer.Viewer, layer: Image) -> list[int]:
     return [min(max(round(float(p)), 0), n - 1) for p, n in zip(point, sizes, strict=False)]
 
 
-def ranges_seen(viewer: napari.viewer.Viewer, layer: Image) -> list[tuple[int, int]]:
+def ranges_seen(viewer: napari.viewer.Viewer, layer: Image | Labels) -> list[tuple[int, int]]:
     """Return start and stop of what the canvas shows, per dimension, at full resolution.
 
     In 3D that is all along the dimensions shown. Start and stop are equal where nothing is seen.
