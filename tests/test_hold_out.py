@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.measure import label
@@ -63,6 +63,7 @@ def test_strokes_touch_at_corners_along_slices_and_in_one_class_only():
     assert list(last.voxels) == [1, 3]
 
 
+@settings(max_examples=40)
 @given(
     arrays(np.uint8, array_shapes(min_dims=2, max_dims=3, max_side=7), elements=st.integers(0, 3))
 )
@@ -90,6 +91,7 @@ def test_how_many_strokes_a_share_needs(share, needed):
     assert explain_too_few(find_separate_strokes([drawn]), share) is not None
 
 
+@settings(max_examples=30)
 @given(st.integers(5, 24), st.sampled_from([0.2, 0.25, 0.5]), st.integers(0, 99))
 def test_a_share_of_whole_strokes_of_each_class_but_not_the_largest(count, share, seed):
     _, drawn = dashes(count, classes=3)

@@ -135,7 +135,6 @@ class TrainDock(QWidget):
             return
         try:
             image, drawn = self.pairs.complete()[-1]
-            device = self.form.options().device
         except InputError as error:
             self._complain(error)
             return
@@ -146,7 +145,7 @@ class TrainDock(QWidget):
                 core_image(image, self.pairs.axes.currentText()),
                 full_array(drawn),
                 self._shared.choice,
-                device,
+                self.form.device.currentText().strip(),
                 self._stop.is_set,
             ),
             f"Looking at {image.name}",
