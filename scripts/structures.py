@@ -7,12 +7,11 @@ sheet, in 3D of middle slices: structures.py SHEET.png [--ndim 2] [--seed 0].
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
+from textures import Grid, texture
 
 CLASSES = (
     "background",
@@ -50,42 +49,6 @@ KINDS = {
 """Share of each kind of image. In 2D there are real images of nuclei."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Voxels of one image; all lengths are in pixels of a slice.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        [Z,] Y, X.
-    spacing : tuple of float
-        Distance of neighbouring voxels along each axis.
-    """
-
-    shape: tuple[int, ...]
-    spacing: tuple[float, ...]
-
-    @property
-    def extent(self):
-        return np.multiply(self.shape, self.spacing)
-
-    def points(self):
-        """Positions of all voxels, float (..., ndim)."""
-        return np.stack(np.indices(self.shape), -1) * np.array(self.spacing)
-
-    def depth(self, mask):
-        """Distance of each voxel of a mask to its outside."""
-        return ndi.distance_transform_edt(mask, sampling=self.spacing)
-
-    def blurred(self, values, sigma, mode="reflect"):
-        return ndi.gaussian_filter(values, np.divide(sigma, self.spacing), mode=mode)
-
-    def noise(self, rng, scale):
-        """Noise of mean 0 and deviation 1 that varies over `scale` (one length or one per axis)."""
-        noise = self.blurred(rng.normal(size=self.shape), scale, mode="wrap")
-        return noise / max(noise.std(), 1e-9)
-
-
 def draw(rng, shape=SHAPE[2]):
     """Return an image, uint8 ([Z,] Y, X) or (Y, X, 3), its classes, uint8 ([Z,] Y, X), numbers
     of CLASSES, and the length of its voxels along each axis.
@@ -110,22 +73,6 @@ def draw(rng, shape=SHAPE[2]):
     if kind in ("spots", "mixed"):
         paint(rng, grid, light, classes, spots(rng, grid), SPOT)
     return photograph(rng, grid, light), classes, grid.spacing
-
-
-def texture(rng, grid):
-    """A random stationary texture with a deviation of about 1."""
-    scale = np.exp(rng.uniform(np.log(0.6), np.log(8), len(grid.shape)))
-    if rng.random() < 0.6:
-        scale[:] = scale[0]
-    noise = grid.noise(rng, scale)
-    form = rng.integers(4)
-    if form == 1:
-        return 2.0 * (noise > rng.uniform(-0.5, 1.2)) - 1
-    if form == 2:
-        return 1.5 * np.abs(noise) - 1
-    if form == 3:
-        return 0.7 * noise + 0.7 * grid.noise(rng, 0.7)
-    return noise
 
 
 def bent_points(rng, grid, amount, scale):
