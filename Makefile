@@ -34,10 +34,15 @@ lint: $(VENV)/.lint ## formatting, lint and types
 docs: $(VENV)/.docs ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(VENV)/.bench ## speed and memory, beside other libraries
+bench: $(VENV)/.bench ## speed, memory, skipping, seams and kills, beside other libraries; DATA=nuclei2d adds Dice
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/inference.py --trained
+	$(BIN)/python benchmarks/skipping.py
+	$(BIN)/python benchmarks/seams.py docs/images/seams.png
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/metrics.py
+	$(if $(DATA),$(BIN)/python benchmarks/quality.py "$(DATA)")
 
 zootable: $(VENV)/.bench ## all networks trained for the same CPU time; needs DATA=folder of nuclei2d
 	$(BIN)/python benchmarks/zoo.py "$(DATA)" build/zootable.csv

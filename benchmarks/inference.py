@@ -38,7 +38,7 @@ from napari_segzoo.inference.kept_memory import kept_memory
 from napari_segzoo.inference.openvino_engine import is_installed, openvino_engine
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes, load_model
 from napari_segzoo.preprocess import Normalization
-from napari_segzoo.sample_data import load_nuclei
+from napari_segzoo.synthetic import nuclei
 
 WIDTHS = {2: (16, 32, 64, 128, 256), 3: (8, 16, 32, 64)}
 SHAPE = {2: (2048, 2048), 3: (96, 320, 320)}
@@ -87,10 +87,9 @@ def random_model(ndim: int) -> SegmentationModel:
 
 
 def nuclei_image(shape: tuple[int, ...]) -> NDArray[np.uint16]:
-    """Return generated nuclei, repeated to a shape."""
-    image, _ = load_nuclei(2)
-    times = [-(-n // m) for n, m in zip(shape, image.shape, strict=True)]
-    return np.tile(image, times)[tuple(slice(n) for n in shape)]
+    """Return generated nuclei, about 40 pixels wide and as crowded as in the sample image."""
+    count = round(60 * shape[0] * shape[1] / 512**2)
+    return nuclei(shape, voxel_size=(0.25, 0.25), count=count)[0]
 
 
 def normalised(model: SegmentationModel, image: NDArray[np.uint16]) -> NDArray[np.float32]:
