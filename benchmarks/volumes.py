@@ -1,6 +1,7 @@
 """Score fine-tuning in 3D on volumes with drawn slices, through the command line, as a table.
 
 usage: python benchmarks/volumes.py DATA [--volumes 3] [--every 5] [--budget 180] [--seeds 0 1 2]
+                                    [--base MODEL]
 
 DATA has train/ and val/ with images/ and labels/, .nii.gz of the same names. Each seed draws other
 volumes of train/, and in each of them every so many slices as a whole (1: all). The score is the
@@ -26,7 +27,7 @@ def draw(labels, every, first, out):
     tifffile.imwrite(out, drawn, compression="zlib")
 
 
-def score(data, volumes, every, budget, seed):
+def score(data, volumes, every, budget, seed, base):
     """Return the Dice of each class, and the number of steps."""
     rng = np.random.default_rng(seed)
     names = sorted(p.name for p in (data / "train" / "images").glob("*.nii.gz"))
@@ -37,7 +38,8 @@ def score(data, volumes, every, budget, seed):
             file = Path(folder) / f"{name}.tif"
             draw(data / "train" / "labels" / name, every, int(rng.integers(every)), file)
             drawn += ["--image", data / "train" / "images" / name, "--labels", file]
-        record = call("finetune", model, *drawn, "--budget", budget, "--seed", seed)
+        start = ["--base", base] if base else []
+        record = call("finetune", model, *drawn, *start, "--budget", budget, "--seed", seed)
         call("predict", model, data / "val" / "images", results)
         dice = []
         for path in sorted((data / "val" / "labels").glob("*.nii.gz")):
@@ -57,10 +59,11 @@ def main():
     parser.add_argument("--every", type=int, default=5)
     parser.add_argument("--budget", type=float, default=180)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--base")
     a = parser.parse_args()
     print("| seed | steps | Dice per class | mean |\n|---|---|---|---|", flush=True)
     for seed in a.seeds:
-        dice, steps = score(a.data, a.volumes, a.every, a.budget, seed)
+        dice, steps = score(a.data, a.volumes, a.every, a.budget, seed, a.base)
         each = ", ".join(f"{d:.3f}" for d in dice)
         print(f"| {seed} | {steps} | {each} | {dice.mean():.3f} |", flush=True)
 
