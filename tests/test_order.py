@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import Watched, noise, tiny_model
 
-from napari_segzoo.inference import PredictOptions, TileDone, prepare
+from napari_segzoo.inference import PredictOptions, TileDone, loading, prepare
 from napari_segzoo.preprocess import Normalization
 
 PERCENTILE = Normalization()
@@ -14,9 +14,8 @@ PERCENTILE = Normalization()
 
 def run_with(first, model, image, axes, column_voxels=1 << 30, **options):
     """Return the run, and the regions in the order in which they were written."""
-    run = prepare(model, image, axes=axes, options=PredictOptions(**options))
+    run = prepare(model, image, axes=axes, options=PredictOptions(**options), first=first)
     object.__setattr__(run.plan, "column_voxels", column_voxels)
-    run.first = first
     tiles = [e for e in run.run() if isinstance(e, TileDone)]
     assert [t.done for t in tiles] == list(range(1, len(tiles) + 1))
     assert {t.total for t in tiles} == {len(tiles)}
@@ -100,11 +99,9 @@ def test_batches_hold_tiles_of_the_part_and_of_the_rest():
     model, image = tiny_model(), noise((3, 70, 90))
     results = []
     for first in ({}, {"Z": (2, 3), "Y": (50, 60), "X": (30, 50)}):
-        run = prepare(
-            model, image, axes="ZYX", options=PredictOptions(output="probabilities", tile=16)
-        )
+        how = PredictOptions(output="probabilities", tile=16)
+        run = prepare(model, image, axes="ZYX", options=how, first=first)
         object.__setattr__(run.plan, "batch", 7)
-        run.first = first
         for _ in run.run():
             pass
         results.append(run.result)
@@ -119,8 +116,7 @@ def test_skipped_tiles_masks_and_the_crf():
         how = PredictOptions(tile=16, **options)
         results = []
         for first in ({}, {"Y": (60, 80), "X": (60, 80)}):
-            run = prepare(model, image, axes="YX", options=how, mask=mask)
-            run.first = first
+            run = prepare(model, image, axes="YX", options=how, mask=mask, first=first)
             for _ in run.run():
                 pass
             results.append(run.result)
@@ -131,8 +127,8 @@ def test_objects_are_those_of_the_plain_order():
     model = tiny_model(task="instances")
     results = []
     for first in ({}, {"Y": (100, 128), "X": (100, 128)}):
-        run = prepare(model, noise((128, 128)), options=PredictOptions("instances", 16))
-        run.first = first
+        how = PredictOptions("instances", 16)
+        run = prepare(model, noise((128, 128)), options=how, first=first)
         for _ in run.run():
             pass
         results.append(run.result)
@@ -142,15 +138,33 @@ def test_objects_are_those_of_the_plain_order():
 
 @given(parts(Y=100, X=100))
 @settings(max_examples=15)
-def test_never_more_than_a_quarter_of_the_tiles_twice(first):
-    image = noise((100, 100))
-    run = prepare(tiny_model(), image, options=PredictOptions(tile=16))
-    run.first = first
-    total = next(e.total for e in run.run() if isinstance(e, TileDone))
-    assert run.plan.tiles <= total <= 1.25 * run.plan.tiles
+def test_no_tile_is_computed_twice(first):
+    computed = []
+    make = loading.make_forward
+
+    def noted(*arguments, **options):
+        forward = make(*arguments, **options)
+        return lambda tiles: computed.extend(tiles) or forward(tiles)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "make_forward", noted)
+        run, _ = run_with(first, tiny_model(), noise((100, 100)), "YX", tile=16)
+    assert len(computed) == run.plan.tiles
+    assert len({tile.tobytes() for tile in computed}) == run.plan.tiles
 
 
-def test_a_small_image_keeps_the_plain_order():
-    first = {"Y": (40, 64), "X": (40, 64)}
-    run, regions = run_with(first, tiny_model(), noise((64, 64)), "YX", tile=32)
-    assert when_written(run, regions)[0, 0] == 0
+def test_the_order_is_plain_where_probabilities_would_not_fit():
+    first = {"Y": (50, 60), "X": (50, 60)}
+    model, image = tiny_model(), noise((100, 100))
+    for column_voxels, start in ((9 * 256, -1), (3 * 256, 0)):
+        run, regions = run_with(first, model, image, "YX", tile=16, column_voxels=column_voxels)
+        when = when_written(run, regions)
+        assert (when[0, 0] == 0) == (start == 0)
+
+
+def test_what_is_kept_counts_as_memory():
+    model, image, how = tiny_model(), noise((100, 100)), PredictOptions(tile=16)
+    plain = prepare(model, image, options=how)
+    corner = prepare(model, image, options=how, first={"Y": (99, 100), "X": (99, 100)})
+    # The corner's tile, and three that reach into it, of which three classes are kept.
+    assert corner.plan.memory - plain.plan.memory in {4 * 3 * n * 256 for n in (3, 4)}

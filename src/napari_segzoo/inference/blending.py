@@ -28,13 +28,13 @@ class Computed:
         Where the tiles lie.
     blocks : sequence of ndarray or None
         What was read for each, None where it is empty.
-    scores : Tensor or None
-        Probabilities (N, K, [Z,] Y, X) of the tiles that are not empty.
+    scores : sequence of Tensor
+        Probabilities (K, [Z,] Y, X) of each tile that is not empty.
     """
 
     steps: Sequence[Step]
     blocks: Sequence[NDArray[np.float32] | None]
-    scores: Tensor | None = None
+    scores: Sequence[Tensor] = ()
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Blender:
 
     def add(self, batch: Computed) -> list[TileDone]:
         """Add a batch of tiles and tell what each has completed."""
-        scores = iter(batch.scores if batch.scores is not None else ())
+        scores = iter(batch.scores)
         events = []
         for step, block in zip(batch.steps, batch.blocks, strict=True):
             sums = self._sums_at(step)

@@ -1,16 +1,14 @@
-"""The order of a run: plain, or with a part of the image ahead of the rest. Pure geometry."""
+"""The order of a run: plain, or with a part of the image ahead of the rest; pure geometry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 
 from .crop import Ranges
 from .plan import Plan
 from .walk import Step, Sweep, sweep
-
-MOST_REPEATED = 0.25
-"""Share of all tiles that may be computed twice so that a part comes first."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +45,8 @@ def order_tiles(plan: Plan, first: Ranges, start: int) -> tuple[int, Iterator[St
     """Return the number of tiles of a run, and the tiles.
 
     Every voxel gets the same tiles in the same order, whatever comes first. The tiles at the
-    border of the part that does are computed again for what lies around it. If these are more
-    than `MOST_REPEATED` of all, the order is the plain one.
+    border of the part that does come again for what lies around it, and their probabilities are
+    kept until then. If these do not fit into `plan.column_voxels`, the order is the plain one.
 
     Parameters
     ----------
@@ -59,21 +57,38 @@ def order_tiles(plan: Plan, first: Ranges, start: int) -> tuple[int, Iterator[St
     start : int
         Tiles that are written already, counted in the plain order, in which they go on.
     """
-    leading = tuple(map(range, plan.layout.leading_shape))
-    whole = sweep(plan.tiling, leading, plan.column_voxels)
+    whole = _plain(plan)
     part = None if start else find_part(plan, first)
-    if part is not None:
-        inside = replace(plan.tiling, box=part.box)
-        early = sweep(inside, part.leading, plan.column_voxels)
-        alike = replace(whole, leading=part.leading).steps()
-        repeated = len(early) - sum(map(part.takes_all_of, alike))
-        if repeated <= MOST_REPEATED * len(whole):
-            return len(whole) + repeated, _one_then_other(early, part, whole)
-    return len(whole), whole.steps(start)
+    if part is None:
+        return len(whole), whole.steps(start)
+    early = _early(plan, part)
+    alike = replace(whole, leading=part.leading).steps()
+    done = sum(map(part.takes_all_of, alike))
+    return len(early) + len(whole) - done, _one_then_other(early, part, whole)
+
+
+def kept_voxels(plan: Plan, first: Ranges) -> int:
+    """Return the number of voxels whose probabilities are kept because a part comes first."""
+    part = find_part(plan, first)
+    return 0 if part is None else _kept(plan, part)
+
+
+def _plain(plan: Plan) -> Sweep:
+    leading = tuple(map(range, plan.layout.leading_shape))
+    return sweep(plan.tiling, leading, plan.column_voxels)
+
+
+def _early(plan: Plan, part: Part) -> Sweep:
+    return sweep(replace(plan.tiling, box=part.box), part.leading, plan.column_voxels)
+
+
+def _kept(plan: Plan, part: Part) -> int:
+    again = sum(not part.takes_all_of(step) for step in _early(plan, part).steps())
+    return again * prod(plan.tiling.window_shape)
 
 
 def find_part(plan: Plan, first: Ranges) -> Part | None:
-    """Return what the tiles that reach `first` complete; None if that is nothing."""
+    """Return what the tiles that reach `first` complete; None for the plain order."""
     if not first:
         return None
     layout = plan.layout
@@ -87,12 +102,14 @@ def find_part(plan: Plan, first: Ranges) -> Part | None:
         if not hit:
             return None
         box.append((hit[0].lo, hit[-1].done))
-    return Part(leading, tuple(box))
+    part = Part(leading, tuple(box))
+    return part if _kept(plan, part) <= plan.column_voxels else None
 
 
 def _one_then_other(early: Sweep, part: Part, whole: Sweep) -> Iterator[Step]:
     for step in early.steps():
-        yield replace(step, final=step.final and part.completed_by(step))
+        final, again = step.final and part.completed_by(step), not part.takes_all_of(step)
+        yield replace(step, final=final, again=again)
     number = len(early)
     for step in whole.steps():
         if not part.takes_all_of(step):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..axes import find_layout
 from ..errors import InputError
-from .crop import crop_leading, parse_region, restrict
+from .crop import Ranges, crop_leading, parse_region, restrict
 from .device import free_memory
 from .events import Event
+from .order import kept_voxels
 from .plan import DEFAULTS, PredictOptions, make_plan
 from .planes import join_plans, turn
 from .prediction import Prediction, check_image, probabilities_of, result_shape
@@ -35,6 +36,7 @@ def prepare(
     options: PredictOptions = DEFAULTS,
     result: Any = None,
     mask: Any = None,
+    first: Ranges | None = None,
 ) -> Prediction:
     """Plan a run without starting it.
 
@@ -52,6 +54,9 @@ def prepare(
         Where to write; a NumPy array is made if none is given.
     mask : array-like, optional
         What to segment; see `predict`.
+    first : dict, optional
+        Start and stop, per axis letter, of the part of a whole image to compute before the rest,
+        with the same result; see `order_tiles`.
 
     Raises
     ------
@@ -85,6 +90,9 @@ def prepare(
             mask = crop_leading(mask, layout.label_axes, ranges, layout.leading_axes)
         plan = restrict(plan, ranges)
         origin = tuple(start for start, _ in plan.tiling.wanted)
+    elif first and not passes:
+        kept = 4 * model.info.num_outputs * kept_voxels(plan, first)
+        plan = replace(plan, memory=plan.memory + kept)
     result_axes, shape, dtype = result_shape(model, plan)
     if result is None:
         result = _make_result(shape, dtype)
@@ -104,6 +112,7 @@ def prepare(
         intensity=intensity,
         origin=origin,
         passes=passes,
+        first=first or {},
     )
 
 

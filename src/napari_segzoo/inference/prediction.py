@@ -22,7 +22,7 @@ from .objects import separate
 from .order import order_tiles
 from .plan import Plan, PredictOptions, shrink_plan
 from .planes import average_planes
-from .reading import TileReader, stack, within
+from .reading import TileReader, within
 from .refine import refine
 from .remembered import remember
 from .walk import Step
@@ -164,23 +164,21 @@ class Prediction:
         import torch
 
         from .blending import Blender, Computed
+        from .compute import TileComputer
 
         plan = self.plan
         total, steps = order_tiles(plan, self.first, start)
         blender = Blender(self, total, torch.device(plan.device))
+        computer = TileComputer(forward)
 
         def read(steps: list[Step]) -> Computed:
             return Computed(steps, [reader.read(s.leading, s.tile) for s in steps])
-
-        def compute(batch: Computed) -> Computed:
-            tiles = stack(batch.blocks)
-            return batch if tiles is None else replace(batch, scores=forward(tiles))
 
         told = False
         batches = _batched(steps, plan.batch)
         with ThreadPoolExecutor(1) as reading, ThreadPoolExecutor(1) as blending:
             compute_alone(blending)
-            computed = (compute(batch) for batch in ahead(reading, read, batches))
+            computed = (computer.compute(batch) for batch in ahead(reading, read, batches))
             for events in ahead(blending, blender.add, computed):
                 if reader.unusual and not told:
                     told = True

@@ -64,6 +64,8 @@ class Step:
         Where it lies.
     final : bool
         Whether it completes voxels that are not written yet.
+    again : bool
+        Whether the same tile is needed once more later on, in another place of the order.
     """
 
     number: int
@@ -71,6 +73,7 @@ class Step:
     column: Column
     tile: Tile
     final: bool
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class RunWork:
     only_plan : bool
         Whether to yield the plan and stop.
     first : dict
-        What to compute first, see `Prediction`.
+        What to compute first, see `prepare`.
     written : bool
         Whether a part of the result is there.
     """
@@ -43,11 +43,10 @@ class RunWork:
         if "torch" not in sys.modules:
             yield "Loading PyTorch…"
         model = load_choice(self.choice)
-        prediction = prepare(model, self.image, options=self.options)
+        prediction = prepare(model, self.image, options=self.options, first=self.first)
         if self.only_plan:
             yield prediction.plan
             return
-        prediction.first = self.first
         yield prediction
         for event in prediction.run():
             self.written |= isinstance(event, TileDone) and event.region is not None
