@@ -40,6 +40,7 @@ bench: $(VENV)/.bench ## speed, memory, skipping, seams and kills, beside other 
 	$(BIN)/python benchmarks/skipping.py
 	$(BIN)/python benchmarks/seams.py docs/images/seams.png
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/memory.py --peers
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/metrics.py
 	$(if $(DATA),$(BIN)/python benchmarks/quality.py "$(DATA)")
@@ -52,8 +53,6 @@ weights: $(VENV)/.bench ## the bundled models; needs DATA=folder of nuclei2d, ta
 	    --seconds 7200
 	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-2d.safetensors \
 	    --nuclei "$(DATA)" --base src/napari_segzoo/weights/nuclei.safetensors
-	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-3d.safetensors \
-	    --ndim 3 --images 400 --seconds 4200
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
