@@ -6,10 +6,12 @@ import torch
 from tiny import noise, tiny_model
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.profiler import ProfilerActivity, profile
+from zoo_cases import CASES, IDS
 
 import napari_segzoo as segzoo
 from napari_segzoo.inference.fold import fold_normalization
-from napari_segzoo.inference.forward import make_forward, to_labels
+from napari_segzoo.inference.forward import make_forward, to_labels, torch_engine
 from napari_segzoo.inference.kept_memory import kept_memory
 
 CPU = torch.device("cpu")
@@ -90,6 +92,28 @@ def test_a_normalisation_that_cannot_be_folded_stays(build):
     x = torch.rand(1, 1, 8, 8)
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), network(x))
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_every_network_gives_the_same_by_onednn(case):
+    torch.manual_seed(0)
+    network = settled(case.build(1, 2))
+    x = torch.rand(1, 1, *case.size)
+    compute = torch_engine(network, x.shape, CPU, torch.float32)
+    with torch.inference_mode():
+        expected, found = network(x), compute(x)
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_no_neighbourhoods_are_written_out_and_no_pass_is_spent_on_relu():
+    network = settled(tiny_model(3).network)
+    x = torch.rand(1, 1, 16, 16, 16)
+    compute = torch_engine(network, x.shape, CPU, torch.float32)
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as seen:
+        compute(x)
+    called = {event.key for event in seen.key_averages()}
+    assert "mkldnn::_convolution_pointwise" in called
+    assert not called & {"aten::slow_conv3d", "aten::slow_conv3d_forward", "aten::relu_"}
 
 
 @pytest.mark.parametrize("ndim, norm", [(2, "instance"), (3, "batch")])

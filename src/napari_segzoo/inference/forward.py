@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .fold import fold_normalization
+from .onednn import convolve_by_onednn
 
 Forward = Callable[[NDArray[np.float32]], Tensor]
 Engine = Callable[[Tensor], Tensor]
@@ -82,12 +83,14 @@ def make_forward(
 def torch_engine(
     network: nn.Module, shape: Sequence[int], device: torch.device, precision: torch.dtype
 ) -> Engine:
-    """Run a network through PyTorch: normalisation folded, channels last."""
+    """Run a network through PyTorch: normalisation folded, channels last, oneDNN."""
     layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
     if device.type == "mps":
         layout = torch.contiguous_format
     network = fold_normalization(network, shape[1], shape[2:])
     network = network.to(device).to(memory_format=layout)
+    if device.type == "cpu" and precision in (torch.float32, torch.bfloat16):
+        network = convolve_by_onednn(network, precision)
 
     def compute(x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=layout)

@@ -1,0 +1,83 @@
+"""Convolutions computed by oneDNN on the CPU, together with the ReLU that follows them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+
+class OneDnnConv(nn.Module):
+    """A convolution, and perhaps the ReLU after it, in one pass.
+
+    PyTorch itself leaves a single 3D image to oneDNN only where channels, depth and height
+    multiply to more than 20,480. Below, it writes out the neighbourhood of each voxel first, for
+    up to 17 times as long and with 27 times the memory. A ReLU of its own costs up to a sixth of
+    a forward pass in bfloat16.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv2d or torch.nn.Conv3d
+        One that `can_replace`.
+    precision : torch.dtype
+        float32 or bfloat16.
+    relu : bool
+        Whether negative results become 0.
+    """
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d, precision: torch.dtype, relu: bool) -> None:
+        super().__init__()
+        self.conv = conv.to(precision)
+        self.activation = "relu" if relu else "none"
+
+    def forward(self, x: Tensor) -> Tensor:
+        c = self.conv
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x.to(c.weight.dtype),
+            c.weight,
+            c.bias,
+            c.padding,
+            c.stride,
+            c.dilation,
+            c.groups,
+            self.activation,
+            [],
+            "",
+        )
+        return result
+
+
+def convolve_by_onednn(network: nn.Module, precision: torch.dtype) -> nn.Module:
+    """Replace convolutions of a network, in place, where this PyTorch has oneDNN."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return network
+    if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return network
+    for sequence in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
+        _join_activations(sequence, precision)
+    joined = {m.conv for m in network.modules() if isinstance(m, OneDnnConv)}
+    for name, conv in list(network.named_modules()):
+        if can_replace(conv) and conv not in joined:
+            network.set_submodule(name, OneDnnConv(conv, precision, relu=False))
+    return network
+
+
+def can_replace(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Conv3d]:
+    """Whether a module is a convolution that oneDNN computes as PyTorch does."""
+    return (
+        type(module) in (nn.Conv2d, nn.Conv3d)
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
+
+
+def _join_activations(sequence: nn.Sequential, precision: torch.dtype) -> None:
+    """Replace each convolution in a sequence that a ReLU follows directly."""
+    names = [n for n, module in sequence.named_children() if type(module) is not nn.Identity]
+    for name, following in pairwise(names):
+        conv, relu = sequence.get_submodule(name), sequence.get_submodule(following)
+        if can_replace(conv) and type(relu) is nn.ReLU:
+            sequence.set_submodule(name, OneDnnConv(conv, precision, relu=True))
+            sequence.set_submodule(following, nn.Identity())
