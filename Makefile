@@ -35,7 +35,10 @@ docs: $(VENV)/.docs ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench ## speed, memory, skipping, seams and kills, beside other libraries; DATA=nuclei2d adds Dice
-	$(BIN)/python benchmarks/inference.py
+	mkdir -p build
+	$(BIN)/python benchmarks/inference.py > build/inference.txt
+	cat build/inference.txt
+	$(BIN)/python benchmarks/speed_chart.py build/inference.txt docs/images/speed.svg
 	$(BIN)/python benchmarks/inference.py --trained
 	$(BIN)/python benchmarks/skipping.py
 	$(BIN)/python benchmarks/seams.py docs/images/seams.png
@@ -53,6 +56,8 @@ weights: $(VENV)/.bench ## the bundled models; needs DATA=folder of nuclei2d, ta
 	    --seconds 7200
 	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-2d.safetensors \
 	    --nuclei "$(DATA)" --base src/napari_segzoo/weights/nuclei.safetensors
+	$(BIN)/python scripts/train_generalist.py src/napari_segzoo/weights/generalist-3d.safetensors \
+	    --ndim 3 --base src/napari_segzoo/weights/generalist-2d.safetensors
 
 clean: ## remove .venv and all that was built
 	rm -rf $(VENV) site dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

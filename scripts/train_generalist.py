@@ -5,13 +5,15 @@ usage: train_generalist.py OUT [--ndim 2] [--nuclei DATA] [--seconds 7800] [--se
 
 The images come from structures.py; in 2D, --nuclei adds real ones from the folder that
 train_nuclei.py takes. All classes are told apart at once, so that few strokes on something new
-start from what is already told apart. --base goes on from an earlier model.
+start from what is already told apart. --base goes on from an earlier model, in 3D also from one
+in 2D.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+from inflate import inflate
 from structures import CLASSES, SHAPE, draw
 from train_nuclei import pairs, repeats
 
@@ -19,7 +21,7 @@ import napari_segzoo as segzoo
 from napari_segzoo.training import Finished, StepDone
 from napari_segzoo.training.data import interior_and_border
 
-LEARNING_RATE = {2: 2e-3, 3: 5e-3}
+LEARNING_RATE = 2e-3
 OPTIONS = {
     2: {"widths": (16, 32, 64, 128, 256), "residual": True},
     3: {"widths": (16, 32, 64, 128), "residual": True},
@@ -80,14 +82,17 @@ def main():
     parser.add_argument("--base", type=Path)
     arguments = parser.parse_args()
     ndim, data = arguments.ndim, arguments.nuclei
+    base = None if arguments.base is None else segzoo.load_model(arguments.base)
+    if base is not None and base.info.ndim < ndim:
+        base = inflate(base, OPTIONS[ndim]["widths"])
     drawn = [*(real(data) if data else ()), *generated(ndim, arguments.images, arguments.seed)]
     images, labels = (list(part) for part in zip(*drawn, strict=True))
     model = None
     for event in segzoo.finetune(
         images,
         labels,
-        base=arguments.base,
-        learning_rate=LEARNING_RATE[ndim],
+        base=base,
+        learning_rate=LEARNING_RATE,
         unlabeled="background",
         budget=arguments.seconds,
         seed=arguments.seed,
