@@ -140,6 +140,7 @@ def test_validation_images_and_held_out_strokes_come_back(
     train.project.open(path)
     assert train.form.hold_out.isEnabled()
     assert train.form.options().hold_out == 0.25
+    assert train.form.hold_out.toolTip().startswith("25% of the strokes")
     assert train.form.options().loss == "dice"
     train.form.hold_out.setChecked(False)
     assert train.form.options().hold_out == 0

@@ -45,7 +45,7 @@ class TrainForm(QWidget):
         self.tune = make_choice([(TUNE_TEXTS[t], t) for t in TUNES])
         self.hold_out = QCheckBox("Hold out some strokes for a score")
         self.hold_out.setChecked(True)
-        self._share = HELD_OUT
+        self._hold_out_by(HELD_OUT)
         self._validated = False
         self.loss = make_choice([(name.replace("_", " "), name) for name in LOSS_NAMES])
         self.ndim = make_choice((("auto", None), ("2D", 2), ("3D", 3)))
@@ -122,7 +122,15 @@ class TrainForm(QWidget):
         self.device.setCurrentText(options.device)
         self.network.setText(format_options(options.architecture_options))
         self.hold_out.setChecked(options.hold_out > 0)
-        self._share = options.hold_out or HELD_OUT
+        self._hold_out_by(options.hold_out or HELD_OUT)
+
+    def _hold_out_by(self, share: float) -> None:
+        """Take a share of the strokes, and tell it."""
+        self._share = share
+        self.hold_out.setToolTip(
+            f"{100 * share:.0f}% of the strokes of each class that has enough separate ones are "
+            "not trained on; the model is scored on them"
+        )
 
     def _lay_out(self) -> None:
         stop = QWidget()
@@ -134,9 +142,6 @@ class TrainForm(QWidget):
         add_row(form, "Start from", self.start, "A trained model, or a network that knows nothing")
         add_row(form, "Find", self.task, "Classes of voxels, or objects numbered 1, 2, 3, …")
         add_row(form, "Stop after", stop, "Stop earlier at any time and keep the best model so far")
-        self.hold_out.setToolTip(
-            "A fifth of the strokes of each class, with five or more of each, is not trained on"
-        )
         options = make_form()
         add_row(options, "Not drawn", self.unlabeled, "Whether 0 in the labels is background")
         add_row(options, "Change", self.tune, "What the training may change of a trained model")
