@@ -8,8 +8,10 @@ import numpy as np
 import psutil
 import pytest
 from tiny import noise, tiny_model
+from typer.testing import CliRunner
 
 import napari_segzoo as segzoo
+from napari_segzoo.cli.app import app
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.inference import (
     PredictOptions,
@@ -132,6 +134,31 @@ def share(run, model):
     plan, options = run.prediction.plan, run.prediction.options
     where = (run.identity, str(run.store), run.source, "YX", ranges)
     return workers.Shared(*where, options, plan, intensity, run.prediction.origin)
+
+
+def test_the_images_of_a_folder_share_their_workers(tmp_path, monkeypatch):
+    import distributed as dask
+
+    started = []
+
+    class Counted(dask.SpecCluster):
+        def __init__(self, *args, **options):
+            started.append(self)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(dask, "SpecCluster", Counted)
+    tiny_model(2).save(tmp_path / "tiny.safetensors")
+    (tmp_path / "images").mkdir()
+    for n in (1, 2):
+        segzoo.save_image(tmp_path / "images" / f"{n}.tif", noise((60, 40 * n)), "YX")
+    words = ["predict", str(tmp_path / "tiny.safetensors"), str(tmp_path / "images")]
+    for out, more in (("here", []), ("spread", ["--scheduler", "local:1"])):
+        command = [*words, str(tmp_path / out), "--device", "cpu", *more]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    assert files_of(tmp_path / "spread") == files_of(tmp_path / "here")
+    assert len(files_of(tmp_path / "here")) == 2
+    assert len(started) == 1
 
 
 @pytest.mark.parametrize("scheduler", ["local:0", "localhost", "2"])

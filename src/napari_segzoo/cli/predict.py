@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,26 +90,37 @@ def predict(
     loaded = load_model(model)
     pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
     records = []
-    for source, target in pairs:
-        image = open_image(source, axes=axes or None)
-        run = prepare_file(
-            loaded,
-            image,
-            target,
-            options=options,
-            overwrite=overwrite,
-            resume=resume,
-            mask=inside,
-            scheduler=scheduler,
-        )
-        say(f"{source}: {run.prediction.plan.summary()}")
-        records.append(_run(run))
+    with _workers(scheduler, device, len(pairs)) as address:
+        for source, target in pairs:
+            image = open_image(source, axes=axes or None)
+            run = prepare_file(
+                loaded,
+                image,
+                target,
+                options=options,
+                overwrite=overwrite,
+                resume=resume,
+                mask=inside,
+                scheduler=address,
+            )
+            say(f"{source}: {run.prediction.plan.summary()}")
+            records.append(_run(run))
     if not pairs:
         say(f"{output} is complete already.")
     one_file = not input.is_dir() or is_zarr(input)
     if json:
         one = one_file and len(records) == 1
         print_json(records[0] if one else {"output": str(output), "images": records})
+
+
+def _workers(scheduler: str | None, device: str, images: int) -> AbstractContextManager[str | None]:
+    """Return what to spread runs with, workers that are started once for several images."""
+    from ..inference.device import find_device
+    from ..inference.distributed import start_workers
+
+    if scheduler is None or images < 2:
+        return nullcontext(scheduler)
+    return start_workers(scheduler, find_device(device).type)
 
 
 def _run(run: Any) -> dict[str, Any]:

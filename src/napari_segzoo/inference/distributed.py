@@ -190,33 +190,42 @@ def _result(distributed: Any, future: Any) -> Any:
 
 
 @contextmanager
-def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
+def start_workers(scheduler: str, device: str) -> Iterator[str]:
+    """Start the workers that ``local[:N]`` asks for, and yield the address of their scheduler.
+
+    An address is yielded as it is. When the context ends, what was started is stopped.
+    """
+    check_scheduler(scheduler)
+    distributed = _distributed()
     if not is_local(scheduler):
+        yield scheduler
+        return
+    with distributed.SpecCluster(
+        workers=_local_workers(distributed, scheduler, device),
+        scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}},
+        silence_logs=CRITICAL,
+    ) as cluster:
+        cluster.wait_for_workers(len(cluster.worker_spec))
+        yield cluster.scheduler_address
+
+
+@contextmanager
+def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
+    with start_workers(scheduler, plan.device) as address:
         try:
-            client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise RunError(f"No Dask scheduler answers at {scheduler}: {error}.") from error
         with client:
             client.wait_for_workers(1)
             yield client
-        return
-    with (
-        distributed.SpecCluster(
-            workers=_local_workers(distributed, scheduler, plan),
-            scheduler={"cls": distributed.Scheduler, "options": {"dashboard": False, "host": HERE}},
-            silence_logs=CRITICAL,
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
-        client.wait_for_workers(len(cluster.worker_spec))
-        yield client
 
 
-def _local_workers(distributed: Any, scheduler: str, plan: Plan) -> dict[int, Any]:
+def _local_workers(distributed: Any, scheduler: str, device: str) -> dict[int, Any]:
     """Describe one process per worker, each with its share of the cores, or its own GPU."""
     import torch
 
-    devices = torch.cuda.device_count() if plan.device == "cuda" else 0
+    devices = torch.cuda.device_count() if device == "cuda" else 0
     _, _, number = scheduler.partition(":")
     count = int(number) if number else max(1, devices)
     threads = str(max(1, (os.cpu_count() or 1) // count))
