@@ -65,6 +65,41 @@ def test_probabilities_of_an_empty_tile_are_those_of_certain_background():
     assert p[0][:, :96].min() < 0.5
 
 
+class Recorded:
+    """An array of zeros that remembers where it was written to."""
+
+    def __init__(self, like):
+        self.array, self.written = np.zeros_like(like), np.zeros(like.shape, bool)
+        self.shape = like.shape
+
+    def __setitem__(self, region, block):
+        self.array[region], self.written[region] = block, True
+
+
+@pytest.mark.parametrize("skip_below", [0.5, None])
+@pytest.mark.parametrize("blend", ["gaussian", "exact"])
+def test_background_is_not_written_where_there_is_nothing_else(skip_below, blend):
+    image = half_empty((3, 64, 160))
+    image[1] = 0.25
+    options = PredictOptions(tile=32, overlap=0.5, blend=blend, skip_below=skip_below)
+    runs = []
+    for blank in (False, True):
+        run = prepare(tiny_model(), image, axes="ZYX", options=options)
+        assert run.blank
+        run.blank, run.result = blank, Recorded(run.result)
+        covered = np.zeros(run.result.shape, int)
+        for event in run.run():
+            covered[event.region] += event.region is not None
+        assert (covered == 1).all()
+        runs.append(run.result)
+    np.testing.assert_array_equal(runs[0].array, runs[1].array)
+    assert runs[0].written.all()
+    assert runs[1].written.all() == (skip_below is None)
+    if skip_below is not None:
+        assert not runs[1].written[1].any()
+        assert runs[1].written[::2, :, :96].all()
+
+
 def test_outside_a_mask_all_is_background(computed):
     model, image = tiny_model(), noise((64, 160)) + 1
     mask = np.zeros(image.shape, np.uint8)

@@ -211,6 +211,7 @@ def test_running_out_of_memory_steps_down_and_says_so(little_memory):
     assert notes
     assert "Memory ran out" in notes[0].message
     assert run.plan.tiling.window_shape[0] <= 64
+    assert not run.blank
     np.testing.assert_allclose(run.result, expected, atol=0.2)
     np.testing.assert_allclose(run.result.sum(0), 1, atol=1e-5)
 

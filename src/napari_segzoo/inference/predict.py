@@ -94,6 +94,7 @@ def prepare(
         kept = 4 * model.info.num_outputs * kept_voxels(plan, first)
         plan = replace(plan, memory=plan.memory + kept)
     result_axes, shape, dtype = result_shape(model, plan)
+    blank = result is None
     if result is None:
         result = _make_result(shape, dtype)
         if options.crf:
@@ -113,6 +114,7 @@ def prepare(
         origin=origin,
         passes=passes,
         first=first or {},
+        blank=blank,
     )
 
 

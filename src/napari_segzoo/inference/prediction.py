@@ -73,6 +73,8 @@ class Prediction:
         rest, with the same result; see `order_tiles`. {} for the plain order, which `passes` keep.
     scratch : Path or None
         Folder for what these keep meanwhile; None for the one for temporary files.
+    blank : bool
+        Whether `result` is 0 before the run, so that background need not be written.
     """
 
     model: SegmentationModel
@@ -89,6 +91,7 @@ class Prediction:
     passes: tuple[Prediction, ...] = ()
     first: Ranges = field(default_factory=dict)
     scratch: Path | None = None
+    blank: bool = False
 
     @property
     def object_ndim(self) -> int:
@@ -130,7 +133,7 @@ class Prediction:
                         "use a smaller model."
                     ) from error
                 release_memory(self.plan.device)
-                self.plan, start = smaller, 0
+                self.plan, start, self.blank = smaller, 0, False
                 yield Note(f"Memory ran out; going on with less: {smaller.summary()}.")
             else:
                 break
@@ -189,26 +192,35 @@ class Prediction:
                 yield from (event for event in events if event.done > start)
         return total
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether background is what `result` holds already."""
+        return self.blank and self.plan.output != "probabilities" and self.scores is None
+
+    def place(self, leading: tuple[int, ...], box: tuple[slice, ...]) -> tuple[slice, ...]:
+        """Return where in `result` a box lies."""
+        every = tuple(slice(n, n + 1) for n in leading)
+        classes = (slice(0, self.model.info.num_outputs),)
+        origin = self.origin or (0,) * len(box)
+        within = tuple(slice(s.start - o, s.stop - o) for s, o in zip(box, origin, strict=True))
+        return (*every, *(classes if self.plan.output == "probabilities" else ()), *within)
+
     def write(
         self, leading: tuple[int, ...], box: tuple[slice, ...], scores: Tensor
     ) -> tuple[slice, ...]:
         """Write the probabilities (K, ...) of a box, in the form asked for, and return where."""
         from .forward import to_labels
 
-        every = tuple(slice(n, n + 1) for n in leading)
-        origin = self.origin or (0,) * len(box)
-        place = tuple(slice(s.start - o, s.stop - o) for s, o in zip(box, origin, strict=True))
+        region = self.place(leading, box)
         block: NDArray[Any]
         if self.plan.output == "probabilities":
-            region = (*every, slice(0, scores.shape[0]), *place)
             block = scores.cpu().numpy()
         else:
-            region = (*every, *place)
             objects = self.model.info.task == "instances"
             block = to_labels(scores, foreground_only=objects and self.plan.output == "labels")
         if self.mask is not None:
             block = np.where(within(self.mask, leading, box), block, self._background(block))
-        self.result[region] = block[(None,) * len(every)]
+        self.result[region] = block[(None,) * len(leading)]
         return region
 
     def _background(self, block: NDArray[Any]) -> NDArray[Any]:

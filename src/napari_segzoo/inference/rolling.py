@@ -32,6 +32,7 @@ class RollingSum:
         self._sum = torch.zeros(shape, device=device)
         self._span = list(span)
         self._origin = 0
+        self._full: list[list[tuple[int, int]]] = []
 
     def move_to(self, origin: int) -> None:
         """Let the window begin at `origin`, no further back than it is; forget what lies before."""
@@ -42,17 +43,26 @@ class RollingSum:
                 channel[:keep] = channel[shift:].clone()
         self._sum[:, max(keep, 0) :] = 0
         self._origin = origin
+        self._full = [spans for spans in self._full if spans[0][1] > origin]
 
     def add(self, tile: Tile, scores: Tensor) -> None:
         """Add the scores (K, window shape) of one tile, weighted."""
         spans, weights = self._weights(tile)
         part = scores[_channels_and(spans, [w.start for w in tile.windows])]
         self._part(spans).addcmul_(part, weights)
+        self._full.append(spans)
 
     def add_background(self, tile: Tile) -> None:
         """Add a tile in which class 0 is certain."""
         spans, weights = self._weights(tile)
         self._part(spans)[0] += weights
+
+    def is_background(self, region: Sequence[slice]) -> bool:
+        """Whether only tiles of certain background have been added to a region of the image."""
+        return not any(
+            all(a < s.stop and s.start < b for (a, b), s in zip(spans, region, strict=True))
+            for spans in self._full
+        )
 
     def _weights(self, tile: Tile) -> tuple[list[tuple[int, int]], Tensor]:
         """Return the part of the window that the tile contributes to, and its weights there."""

@@ -74,7 +74,7 @@ def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
 def open_store(run: Prediction, store: Path, *, keep: bool) -> None:
     """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
     model, plan = run.model, run.plan
-    run.scratch = store
+    run.scratch, run.blank = store, not keep
     if plan.output != "instances":
         run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
     else:
