@@ -8,10 +8,6 @@ import argparse
 import json
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
-matplotlib.rcParams["svg.fonttype"] = "none"
 from matplotlib import pyplot as plt
 
 YARDSTICK = "times MONAI"
@@ -30,6 +26,8 @@ def read(path):
 
 
 def draw(comparisons, path):
+    plt.switch_backend("svg")
+    plt.rcParams["svg.fonttype"] = "none"
     heights = [len(records) for _, records in comparisons]
     figure, panels = plt.subplots(
         len(comparisons),

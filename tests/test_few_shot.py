@@ -19,6 +19,20 @@ def test_ten_strokes_on_coins_with_the_bundled_model():
     assert dice(found, reference > 0) > 0.95
 
 
+@pytest.mark.slow
+def test_six_lines_in_two_slices_with_the_3d_base():
+    from napari_segzoo.sample_data import load_nuclei
+
+    volume, truth = load_nuclei(3)
+    lines = np.zeros(volume.shape, np.uint8)
+    for z in (14, 34):
+        at = z, slice(20, None, 60), slice(20, 236)
+        lines[at] = 1 + (truth[at] > 0)
+    image = segzoo.Image(volume, "ZYX", (1.0, 0.25, 0.25), "micrometer")
+    *_, finished = segzoo.finetune(image, lines, base="generalist-3d", steps=20, seed=0)
+    assert dice(segzoo.predict(finished.model, image) > 0, truth > 0) > 0.85
+
+
 def test_the_bundled_model_finds_generated_nuclei():
     from napari_segzoo.sample_data import load_nuclei
 
