@@ -38,7 +38,7 @@ bench: $(VENV)/.bench ## speed, memory, skipping, seams and kills, beside other 
 	mkdir -p build
 	$(BIN)/python benchmarks/inference.py > build/inference.txt
 	cat build/inference.txt
-	$(BIN)/python benchmarks/speed_chart.py build/inference.txt docs/images/speed.svg
+	$(BIN)/python benchmarks/speed_chart.py build/inference.txt build/speed.svg
 	$(BIN)/python benchmarks/inference.py --trained
 	$(BIN)/python benchmarks/skipping.py
 	$(BIN)/python benchmarks/seams.py docs/images/seams.png

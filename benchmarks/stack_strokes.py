@@ -58,8 +58,8 @@ def main():
                 image(first), lines, base=start, budget=a.budget, seed=seed
             )
             found = np.asarray(segzoo.predict(finished.model, image(second))) > 0
-            truth = foreground[second]
-            dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
+            report = segzoo.evaluate(foreground[second], found, surfaces=False)
+            dice = report["dice"]["1"]
             steps, drawn = finished.steps, np.count_nonzero(lines)
             print(f"| {base} | {seed} | {drawn} | {steps} | {dice:.3f} |", flush=True)
 

@@ -116,9 +116,9 @@ def predict(
 def _workers(scheduler: str | None, device: str, images: int) -> AbstractContextManager[str | None]:
     """Return what to spread runs with, workers that are started once for several images."""
     from ..inference.device import find_device
-    from ..inference.distributed import start_workers
+    from ..inference.distributed import is_local, start_workers
 
-    if scheduler is None or images < 2:
+    if scheduler is None or not is_local(scheduler) or images < 2:
         return nullcontext(scheduler)
     return start_workers(scheduler, find_device(device).type)
 

@@ -88,7 +88,7 @@ class Blender:
         box = self.run.plan.tiling.clip(step.tile.complete)
         if box is None:
             return None
-        if self.run.is_blank and sums.is_background(box):
+        if self.run.leaves_background and sums.is_background(box):
             return self.run.place(step.leading, box)
         scores = sums.take(box)
         if self.run.scores is not None:

@@ -193,8 +193,8 @@ class Prediction:
         return total
 
     @property
-    def is_blank(self) -> bool:
-        """Whether background is what `result` holds already."""
+    def leaves_background(self) -> bool:
+        """Whether background need not be written, as `result` holds it already."""
         return self.blank and self.plan.output != "probabilities" and self.scores is None
 
     def place(self, leading: tuple[int, ...], box: tuple[slice, ...]) -> tuple[slice, ...]:
