@@ -24,7 +24,7 @@ from napari_segzoo.inference import (
     remembered,
 )
 from napari_segzoo.inference.fit import Fit
-from napari_segzoo.inference.loading import labels_agree
+from napari_segzoo.inference.loading import labels_agree, richest_part
 from napari_segzoo.inference.plan import make_plan, shrink_plan
 from napari_segzoo.inference.tiling import Tiling, round_up
 
@@ -152,6 +152,16 @@ def test_the_trial_decides_and_is_said(every_run_is_long, monkeypatch, agree):
     assert run.plan.precision == chosen
     asked = segzoo.predict(model, image, tile=64, engine="torch", precision=chosen)
     np.testing.assert_array_equal(run.result, asked)
+
+
+@pytest.mark.parametrize("shape", [(48, 80), (24, 40, 16)])
+def test_bfloat16_is_tried_on_the_corner_that_shows_most(shape):
+    tile = np.zeros((1, 2, *shape), np.float32)
+    tile[..., -3:, -3:] = 1  # in 3D along all of Z, and more at its end
+    tile[(..., *(slice(-3, None),) * len(shape))] = 2
+    part = richest_part(tile, (8,) * len(shape))
+    assert part.shape == (1, 2, *(round_up(n / 2, 8) for n in shape))
+    np.testing.assert_array_equal(part, tile[(..., *(slice(-n, None) for n in part.shape[2:]))])
 
 
 def test_openvino_is_demanded_by_name(monkeypatch):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..errors import RunError
 from .events import Note
 from .forward import Forward, make_forward, to_labels
 from .openvino_engine import ConversionError
-from .tiling import Tile
+from .tiling import Tile, round_up
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -31,9 +32,8 @@ def load_network(run: Prediction, reader: TileReader) -> Generator[Note, None, F
 
     The plan of the run says afterwards what was chosen.
 
-    Where the plan has bfloat16 on trial, it is taken if a sample tile of the image keeps its
-    labels: at most 0.1% of the voxels may change, and no more than 1% as many as there is
-    foreground.
+    Where the plan has bfloat16 on trial, it is taken if a sample of the image keeps its labels: at
+    most 0.1% of the voxels may change, and no more than 1% as many as there is foreground.
 
     Raises
     ------
@@ -42,17 +42,17 @@ def load_network(run: Prediction, reader: TileReader) -> Generator[Note, None, F
     """
     try:
         forward = _load(run, run.plan.precision)
-        tile = sample_tile(run, reader) if run.plan.on_trial else None
-        if tile is not None:
+        sample = take_sample(run, reader) if run.plan.on_trial else None
+        if sample is not None:
             faster = _load(run, "bfloat16")
-            exact, found = (_labels(f, tile) for f in (forward, faster))
+            exact, found = (_labels(f, sample) for f in (forward, faster))
             kept = 1 - np.count_nonzero(found != exact) / exact.size
             agree = labels_agree(exact, found)
             if agree:
                 forward = faster
                 run.plan = replace(run.plan, precision="bfloat16")
             yield Note(
-                f"bfloat16 gives {100 * kept:.2f}% of the voxels of a sample tile the label that "
+                f"bfloat16 gives {100 * kept:.2f}% of the voxels of a sample the label that "
                 f"float32 gives, so {'bfloat16' if agree else 'float32'} is used."
             )
         run.plan = replace(run.plan, on_trial=False)
@@ -75,8 +75,11 @@ def labels_agree(exact: NDArray[Any], found: NDArray[Any]) -> bool:
     return bool(changed <= min(MOST_CHANGED * exact.size, MOST_CHANGED_OF_FOREGROUND * foreground))
 
 
-def sample_tile(run: Prediction, reader: TileReader) -> NDArray[np.float32] | None:
-    """Read a few tiles from all over the image and return that of most contrast; None if empty."""
+def take_sample(run: Prediction, reader: TileReader) -> NDArray[np.float32] | None:
+    """Read a few tiles from all over the image and return that of most contrast; None if empty.
+
+    OpenVINO is bound to the shape of a tile; for PyTorch a part of it has to do.
+    """
     leading_shape = run.plan.layout.leading_shape
     axes = replace(run.plan.tiling, box=None).windows()
     counts = (*leading_shape, *map(len, axes))
@@ -88,7 +91,27 @@ def sample_tile(run: Prediction, reader: TileReader) -> NDArray[np.float32] | No
         tile = Tile(tuple(windows[n] for windows, n in zip(axes, place, strict=True)))
         blocks.append(reader.read(tuple(leading), tile))
     full = [b for b in blocks if b is not None]
-    return max(full, key=lambda b: float(b.std()))[None] if full else None
+    if not full:
+        return None
+    richest = max(full, key=_contrast)[None]
+    if run.plan.engine == "openvino":
+        return richest
+    return richest_part(richest, run.plan.tiling.divisor)
+
+
+def richest_part(tile: NDArray[np.float32], divisor: Sequence[int]) -> NDArray[np.float32]:
+    """Return the corner of most contrast of a tile (1, C, [Z,] Y, X), half as long along each axis.
+
+    Sides are rounded up to multiples of `divisor`, which the network can take.
+    """
+    halves = [round_up(n / 2, d) for n, d in zip(tile.shape[2:], divisor, strict=True)]
+    ends = ((slice(0, h), slice(-h, None)) for h in halves)
+    corners = (tile[(slice(None), slice(None), *corner)] for corner in product(*ends))
+    return np.ascontiguousarray(max(corners, key=_contrast))
+
+
+def _contrast(values: NDArray[np.float32]) -> float:
+    return float(values.std())
 
 
 def _load(run: Prediction, precision: str) -> Forward:

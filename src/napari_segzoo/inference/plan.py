@@ -89,7 +89,7 @@ class Plan:
     device, precision, engine : str
         Where and how the network runs.
     on_trial : bool
-        Whether bfloat16 takes the place of float32 if it gives a sample tile the same labels.
+        Whether bfloat16 takes the place of float32 if it gives a sample the same labels.
     batch : int
         Tiles per forward pass.
     column_voxels : int

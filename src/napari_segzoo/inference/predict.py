@@ -180,7 +180,7 @@ def predict(
         "auto", "cpu", "cuda", "cuda:N" or "mps".
     precision : {"auto", "float32", "bfloat16", "float16"}
         Of the forward pass. "auto" is 16 bits on CUDA, and float32 elsewhere, except that long
-        runs on CPUs with bfloat16 take it if it gives a sample tile of the image the same
+        runs on CPUs with bfloat16 take it if it gives a sample of the image the same
         labels: all but 0.1% of the voxels, and all but 1% as many as there is foreground. It is
         float32 for probabilities, the exact blend and the CRF.
     engine : {"auto", "torch", "openvino"}
