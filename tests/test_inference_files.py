@@ -6,7 +6,7 @@ from tiny import noise, tiny_model
 
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError, RunError
-from napari_segzoo.inference import PredictOptions, TileDone, prepare_file
+from napari_segzoo.inference import BlockWritten, PredictOptions, TileDone, prepare_file
 from napari_segzoo.inference import files as inference_files
 from napari_segzoo.inference.folder import pair_files
 
@@ -50,12 +50,18 @@ def interrupt(model, image, path, tiles, monkeypatch, **options):
     events.close()
 
 
-@pytest.mark.parametrize("tiles", [1, 5, 40])
+def content(path):
+    """Bytes of a file, or of all files of a folder."""
+    files = [p for p in sorted(path.rglob("*")) if p.is_file()] or [path]
+    return {p.relative_to(path): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize(("tiles", "ending"), [(1, "tif"), (5, "tif"), (40, "tif"), (40, "zarr")])
 def test_an_interrupted_run_goes_on_and_gives_the_identical_file(
-    tmp_path, image, monkeypatch, tiles
+    tmp_path, image, monkeypatch, tiles, ending
 ):
     model = tiny_model()
-    path, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
+    path, whole = tmp_path / f"out.{ending}", tmp_path / f"whole.{ending}"
     segzoo.predict(model, image, out=whole, tile=32)
     interrupt(model, image, path, tiles, monkeypatch)
     assert not path.exists()
@@ -63,8 +69,49 @@ def test_an_interrupted_run_goes_on_and_gives_the_identical_file(
     assert run.start == tiles
     computed = [e for e in run.run() if isinstance(e, TileDone)]
     assert len(computed) == run.prediction.plan.tiles - tiles
-    assert path.read_bytes() == whole.read_bytes()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.tif", "whole.tif"]
+    assert without_name(content(path)) == without_name(content(whole))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, whole.name]
+
+
+@pytest.mark.parametrize("output", ["labels", "instances"])
+@pytest.mark.parametrize("ending", ["tif", "zarr"])
+def test_writing_can_be_stopped_and_goes_on(tmp_path, monkeypatch, output, ending):
+    monkeypatch.setattr("napari_segzoo.io.zarr_writer.BUDGET", 1 << 16)
+    monkeypatch.setattr("napari_segzoo.io.tiff_writer.BUDGET", 1 << 16)
+    model, image = tiny_model(), segzoo.Image(noise((600, 700)), "YX")
+    path, whole = tmp_path / f"out.{ending}", tmp_path / f"whole.{ending}"
+    options = PredictOptions(output=output)
+    segzoo.predict(model, image, out=whole, output=output)
+    events = prepare_file(model, image, path, options=options).run()
+    first = next(e for e in events if isinstance(e, BlockWritten))
+    events.close()
+    assert first.done == 1
+    assert not path.exists()
+    rest = list(prepare_file(model, image, path, options=options, resume=True).run())
+    assert not any(isinstance(e, TileDone) and e.region is not None for e in rest)
+    written = [e for e in rest if isinstance(e, BlockWritten)]
+    assert [e.done for e in written] == list(range(1, first.total + 1))
+    assert without_name(content(path)) == without_name(content(whole))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, whole.name]
+
+
+def without_name(files):
+    """OME-Zarr holds its own name."""
+    return {p: data.replace(b'"whole"', b'"out"') for p, data in files.items()}
+
+
+def test_a_run_that_was_killed_after_its_file_was_whole_begins_anew(tmp_path, image, monkeypatch):
+    model, path = tiny_model(), tmp_path / "out.zarr"
+    with monkeypatch.context() as killed:
+        killed.setattr(inference_files, "discard", lambda store: None)
+        killed.setattr(inference_files, "SAVE_SECONDS", 0)
+        segzoo.predict(model, image, out=path, tile=32)
+    first = content(path)
+    run = prepare_file(model, image, path, options=OPTIONS, resume=True)
+    assert run.start == 0
+    list(run.run())
+    assert content(path) == first
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_resuming_with_nothing_to_resume_starts_from_the_beginning(tmp_path, image):

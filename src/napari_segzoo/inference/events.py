@@ -40,6 +40,20 @@ class BlockSeparated:
 
 
 @dataclass(frozen=True)
+class BlockWritten:
+    """A block of the file has been written, after all else was done.
+
+    Parameters
+    ----------
+    done, total : int
+        Blocks so far and in all.
+    """
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Note:
     """Something the user should know, in one sentence."""
 
@@ -51,4 +65,4 @@ class Stage(Note):
     """What begins now; of no interest afterwards."""
 
 
-Event = TileDone | BlockSeparated | Note
+Event = TileDone | BlockSeparated | BlockWritten | Note

@@ -14,10 +14,11 @@ import numpy as np
 
 from ..errors import InputError, RunError
 from .distributed import check_scheduler, is_local
-from .events import BlockSeparated, Event, TileDone
+from .events import BlockSeparated, Event, Stage, TileDone
 from .plan import DEFAULTS, Plan, PredictOptions
 from .predict import prepare
 from .prediction import Prediction
+from .saving import save
 from .store import (
     OBJECTS,
     as_before,
@@ -80,20 +81,10 @@ class FileRun:
 
         Nothing is left of a consensus of planes.
         """
-        from ..io import save_image
-
         try:
             yield from self._compute()
-            save_image(
-                self.path,
-                self._whole(),
-                self.prediction.axes,
-                scale=self.scale,
-                unit=self.unit,
-                affine=self.affine,
-                labels=self.prediction.plan.output != "probabilities",
-                overwrite=self.overwrite,
-            )
+            yield Stage(f"Writing {self.path.name}.")
+            yield from save(self)
         except InputError:
             discard(self.store)
             raise
@@ -135,16 +126,6 @@ class FileRun:
                 self._save_progress(event)
                 saved = time.monotonic()
             yield event
-
-    def _whole(self) -> Any:
-        """Return what the file is to hold: objects get their final numbers when they are read."""
-        from ..io import LazyArray
-
-        objects = self.prediction.objects
-        if objects is None:
-            return self.prediction.result
-        numbers, found = objects.final_numbers(), objects.result
-        return LazyArray(found.shape, found.dtype, lambda region: numbers[found[region]])
 
     def _save_progress(self, event: Event) -> None:
         if isinstance(event, BlockSeparated) and self.prediction.objects is not None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CHUNK = {2: 512, 3: 128}
 """Side of the chunks of the arrays, along the axes that the model sees."""
+RESULT = "result.zarr"
+"""OME-Zarr without a pyramid: labels, probabilities, or objects with provisional numbers."""
+CLASSES, SCORES = "classes.zarr", "scores.zarr"
 OBJECTS = "objects.npz"
 PROGRESS = "progress.json"
 
@@ -36,6 +39,8 @@ def discard(store: Path) -> None:
 
 def read_progress(store: Path) -> dict[str, Any] | None:
     """Return what `write_progress` wrote; None if there is nothing."""
+    if not (store / RESULT).exists():
+        return None
     try:
         record: dict[str, Any] = json.loads((store / PROGRESS).read_text())
     except (OSError, ValueError):
@@ -75,33 +80,38 @@ def open_store(run: Prediction, store: Path, *, keep: bool) -> None:
     """Let a run write into a folder, anew or where an earlier run with the same plan stopped."""
     model, plan = run.model, run.plan
     run.scratch, run.blank = store, not keep
-    if plan.output != "instances":
-        run.result = _open_array(store / "result.zarr", model, plan, keep=keep)
-    else:
+    run.result = _open_array(store / RESULT, model, plan, keep=keep)
+    if plan.output == "instances":
         labels = replace(plan, output="labels")
-        run.result = _open_array(store / "classes.zarr", model, labels, keep=keep)
-        found = _open_array(store / "result.zarr", model, plan, keep=keep)
-        run.objects = Objects(run.result, found, run.object_ndim, model.info.task)
+        classes = _open_array(store / CLASSES, model, labels, keep=keep)
+        run.objects = Objects(classes, run.result, run.object_ndim, model.info.task)
+        run.result = classes
         if keep and (store / OBJECTS).exists():
             run.objects.load(store / OBJECTS)
     if plan.crf:
-        whole = probabilities_of(plan)
-        run.scores = _open_array(store / "scores.zarr", model, whole, keep=keep)
+        run.scores = _open_array(store / SCORES, model, probabilities_of(plan), keep=keep)
+
+
+def open_array(path: Path) -> Any:
+    """Open an array of a store: `RESULT`, `CLASSES` or `SCORES`."""
+    import zarr
+
+    from ..io.zarr_writer import BASE
+
+    return zarr.open_array(path / BASE, mode="r+")
 
 
 def _open_array(path: Path, model: SegmentationModel, plan: Plan, *, keep: bool) -> Any:
-    import zarr
+    from ..io.zarr_writer import create_base
 
     axes, shape, dtype = result_shape(model, plan)
     try:
         if keep:
-            return zarr.open_array(path, mode="r+")
+            return open_array(path)
         side = CHUNK[plan.layout.ndim]
         spatial = plan.layout.model_axes
-        chunks = tuple(
-            min(n, side) if a in spatial else 1 for a, n in zip(axes, shape, strict=True)
-        )
-        return zarr.create_array(path, shape=shape, dtype=dtype, chunks=chunks)
+        chunks = [min(n, side) if a in spatial else 1 for a, n in zip(axes, shape, strict=True)]
+        return create_base(path, axes, shape, dtype, chunks)
     except OSError as error:
         raise RunError(
             f"{path.parent.parent} cannot be written to: {error.strerror or error}."

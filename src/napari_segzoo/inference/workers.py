@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from ..errors import RunError
 from ..io import open_image
@@ -17,6 +16,7 @@ from .crop import Crop
 from .events import TileDone
 from .plan import Plan, PredictOptions, make_plan
 from .prediction import Prediction
+from .store import CLASSES, RESULT, SCORES, open_array
 from .units import Unit
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _open(shared: Shared, plan: Plan, leading: tuple[int, ...] | None) -> Predic
         return Crop(array, tuple(ranges))
 
     image = Crop(open_image(shared.image, axes=shared.axes).data, shared.ranges)
-    output = "classes.zarr" if plan.output == "instances" else "result.zarr"
+    written = CLASSES if plan.output == "instances" else RESULT
     axes = layout.leading_axes + "C" * (plan.output == "probabilities") + layout.model_axes
     run = Prediction(
         _model(shared.identity, shared.store),
@@ -114,13 +114,14 @@ def _open(shared: Shared, plan: Plan, leading: tuple[int, ...] | None) -> Predic
         shared.options,
         plan,
         axes,
-        at_index(zarr.open_array(store / output, mode="r+"), axes),
+        at_index(open_array(store / written), axes),
         intensity=shared.intensity,
         origin=shared.origin,
     )
     if plan.crf:
-        scores = zarr.open_array(store / "scores.zarr", mode="r+")
-        run.scores = at_index(scores, layout.leading_axes + "C" + layout.model_axes)
+        run.scores = at_index(
+            open_array(store / SCORES), layout.leading_axes + "C" + layout.model_axes
+        )
     if (store / MASK).exists():
         mask = np.load(store / MASK, mmap_mode="r")
         whole = layout.leading_axes if mask.ndim > layout.ndim else ""

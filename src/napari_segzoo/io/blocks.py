@@ -106,13 +106,18 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         temporary = room / path.name
         yield temporary
-        if path.is_dir():
-            path.rename(room / "replaced")
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+
+
+def put_in_place(whole: Path, path: Path) -> None:
+    """Rename what is whole to `path`; a folder that is there goes to "replaced", beside `whole`."""
+    if path.is_dir():
+        path.rename(whole.with_name("replaced"))
+    whole.replace(path)
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:

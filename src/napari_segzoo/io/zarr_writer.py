@@ -19,6 +19,8 @@ from .units import PIXEL
 if TYPE_CHECKING:
     import zarr as zarr_library
 
+BASE = "0"
+"""Name of the finest level."""
 CHUNK = {2: 512, 3: 96}
 """Longest side of a chunk along each spatial axis, in 2D and in 3D."""
 SMALLEST_LEVEL = 256
@@ -35,16 +37,16 @@ class _Level:
     step: tuple[int, ...]
 
     @staticmethod
-    def of(image: Image, before: tuple[int, ...], factor: tuple[int, ...]) -> _Level:
-        shape = tuple(-(-n // f) for n, f in zip(image.shape, factor, strict=True))
-        step = tuple(f // b for f, b in zip(factor, before, strict=True))
-        return _Level(shape, _chunks(image.axes, shape), step)
+    def of(base: Any, before: tuple[int, ...], factor: tuple[int, ...]) -> _Level:
+        shape = tuple(-(-n // f) for n, f in zip(base.shape, factor, strict=True))
+        chunks = tuple(min(c, n) for c, n in zip(base.chunks, shape, strict=True))
+        return _Level(shape, chunks, tuple(f // b for f, b in zip(factor, before, strict=True)))
 
-    def blocks(self, itemsize: int) -> list[Region]:
-        # Averaging reads more than it writes, and holds it as float64.
+    def blocks(self, itemsize: int, labels: bool) -> list[Region]:
+        # More is read than written, and held as float64 to be averaged.
         coarser = prod(self.step)
-        budget = BUDGET // (coarser * 8) if coarser > 1 else BUDGET
-        return grid_blocks(self.shape, self.chunks, itemsize, budget)
+        held = coarser * (1 if labels or coarser == 1 else 8)
+        return grid_blocks(self.shape, self.chunks, itemsize, BUDGET // held)
 
 
 def save_zarr(
@@ -55,27 +57,96 @@ def save_zarr(
     Each level halves the axes along which voxels are finest, so that coarse voxels become
     isotropic; `labels` are subsampled, other values averaged.
     """
+    chunks = _chunks(image.axes, image.shape)
+    create_base(path, image.axes, image.shape, image.data.dtype, chunks, version, compress)
+    _write(path, image, labels, progress, first=0)
+
+
+def create_base(
+    path: Path,
+    axes: str,
+    shape: Sequence[int],
+    dtype: Any,
+    chunks: Sequence[int],
+    version: str = "0.4",
+    compress: bool = True,
+) -> Any:
+    """Create the finest level of an OME-Zarr, to be filled before the others are added.
+
+    Parameters
+    ----------
+    path : Path
+        Where the OME-Zarr is to be; what is there is replaced.
+    axes, shape, dtype, chunks
+        Of the array; bool is stored as uint8.
+    version, compress
+        As in `save_image`.
+
+    Returns
+    -------
+    zarr.Array
+        Full of zeros, ``path / BASE``.
+    """
     import zarr
 
-    zarr_format: Any = ZARR_FORMATS[version]
-    dtype = np.dtype(image.data.dtype)
+    dtype = np.dtype(dtype)
     dtype = np.dtype("u1") if dtype.kind == "b" else native(dtype)
+    zarr_format: Any = ZARR_FORMATS[version]
+    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    compressor: Any = None
+    if compress and zarr_format == 3:
+        from zarr.codecs import BloscCodec
+
+        compressor = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+    elif compress:
+        compressor = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 0}
+    return _create(root, BASE, shape, chunks, dtype, axes, compressor)
+
+
+def add_pyramid(path: Path, image: Image, labels: bool, progress: Progress | None = None) -> None:
+    """Make an OME-Zarr of what `create_base` began: add coarser levels and metadata.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    image : Image
+        Its finest level, with axes, scale and unit.
+    labels : bool
+        Subsample instead of averaging.
+    progress : callable, optional
+        Called with the number of blocks done and their total.
+    """
+    _write(path, image, labels, progress, first=1)
+
+
+def _write(
+    path: Path, image: Image, labels: bool, progress: Progress | None, *, first: int
+) -> None:
+    """Write the levels from `first` on, and the metadata."""
+    import zarr
+
+    root = zarr.open_group(path, mode="r+")
+    base: Any = root[BASE]
     factors = _pyramid(image)
     levels = [
-        _Level.of(image, before, factor) for before, factor in pairwise([factors[0], *factors])
+        _Level.of(base, before, factor) for before, factor in pairwise([factors[0], *factors])
     ]
-    grids = [level.blocks(dtype.itemsize) for level in levels]
-    total, done = sum(len(g) for g in grids), 0
-    root = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    grids = [level.blocks(base.dtype.itemsize, labels) for level in levels]
+    total, done = sum(len(g) for g in grids[first:]), 0
     source: Any = image.data
-    for n, (level, grid) in enumerate(zip(levels, grids, strict=True)):
-        target = _create(root, str(n), level, dtype, image.axes, compress)
+    for n, (level, grid) in list(enumerate(zip(levels, grids, strict=True)))[first:]:
+        target = base
+        if n > 0:
+            how = base.dtype, image.axes, base.compressors
+            target = _create(root, str(n), level.shape, level.chunks, *how)
         for region in grid:
-            target[region] = _reduced(source, region, level.step, labels, dtype)
+            target[region] = _reduced(source, region, level.step, labels, base.dtype)
             done += 1
             if progress is not None:
                 progress(done, total)
         source = target
+    version = next(v for v, f in ZARR_FORMATS.items() if f == root.metadata.zarr_format)
     multiscale = _metadata(image, factors, labels, version)
     if version == "0.4":
         root.attrs["multiscales"] = [multiscale]
@@ -86,27 +157,22 @@ def save_zarr(
 def _create(
     root: zarr_library.Group,
     name: str,
-    level: _Level,
+    shape: Sequence[int],
+    chunks: Sequence[int],
     dtype: np.dtype[Any],
     axes: str,
-    compress: bool,
+    compressors: Any,
 ) -> Any:
     modern = root.metadata.zarr_format == 3
-    compressor: Any = None
-    if compress and modern:
-        from zarr.codecs import BloscCodec
-
-        compressor = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle")
-    elif compress:
-        compressor = {"id": "blosc", "cname": "zstd", "clevel": 5, "shuffle": 1, "blocksize": 0}
     return root.create_array(
         name,
-        shape=level.shape,
-        chunks=level.chunks,
+        shape=tuple(shape),
+        chunks=tuple(chunks),
         dtype=dtype,
-        compressors=compressor,
+        compressors=compressors,
         chunk_key_encoding={"name": "default" if modern else "v2", "separator": "/"},
         dimension_names=list(axes.lower()) if modern else None,
+        overwrite=True,
     )
 
 

@@ -1,0 +1,94 @@
+"""The last part of a run that writes a file: from the store to the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from .events import BlockWritten
+from .store import RESULT
+
+if TYPE_CHECKING:
+    from .files import FileRun
+
+Progress = Callable[[int, int], object]
+
+
+class _Stopped(Exception):
+    """Ends the thread that writes when nobody waits for it any more."""
+
+
+def save(run: FileRun) -> Iterator[BlockWritten]:
+    """Write the file of a run, under its final name when it is whole.
+
+    Labels and probabilities in OME-Zarr are the store's own, and lack the pyramid only. Closing
+    the iterator stops it after the block in hand.
+    """
+    from ..io import check_output
+
+    check_output(run.path, overwrite=run.overwrite)
+    is_there = run.path.suffix.lower() == ".zarr" and run.prediction.objects is None
+    yield from _in_steps(partial(_finish if is_there else _copy, run))
+
+
+def _in_steps(write: Callable[[Progress], object]) -> Iterator[BlockWritten]:
+    """Write in another thread, and yield how far it is."""
+    steps: SimpleQueue[BlockWritten | None] = SimpleQueue()
+    stopped = False
+
+    def report(done: int, total: int) -> None:
+        if stopped:
+            raise _Stopped
+        steps.put(BlockWritten(done, total))
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write, report)
+        writing.add_done_callback(lambda _: steps.put(None))
+        try:
+            yield from iter(steps.get, None)
+        finally:
+            stopped = True
+        writing.result()
+
+
+def _finish(run: FileRun, progress: Progress) -> None:
+    from ..io import Image
+    from ..io.blocks import put_in_place
+    from ..io.units import length_unit
+    from ..io.zarr_writer import add_pyramid
+
+    prediction, whole = run.prediction, run.store / RESULT
+    unit = length_unit(run.unit)
+    image = Image(prediction.result, prediction.axes, run.scale, unit, str(run.path))
+    add_pyramid(whole, image, prediction.plan.output != "probabilities", progress)
+    put_in_place(whole, run.path)
+
+
+def _copy(run: FileRun, progress: Progress) -> None:
+    from ..io import save_image
+
+    save_image(
+        run.path,
+        _whole(run),
+        run.prediction.axes,
+        scale=run.scale,
+        unit=run.unit,
+        affine=run.affine,
+        labels=run.prediction.plan.output != "probabilities",
+        overwrite=run.overwrite,
+        progress=progress,
+    )
+
+
+def _whole(run: FileRun) -> Any:
+    """Return what the file is to hold: objects get their final numbers when they are read."""
+    from ..io import LazyArray
+
+    objects = run.prediction.objects
+    if objects is None:
+        return run.prediction.result
+    numbers, found = objects.final_numbers(), objects.result
+    return LazyArray(found.shape, found.dtype, lambda region: numbers[found[region]])
