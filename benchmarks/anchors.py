@@ -28,7 +28,7 @@ SETS = {
     "fluorescence": ("nuclei2d", "fluorescence"),
     "histology": ("nuclei2d", "histology_purple"),
 }
-"""Data set and kind of image of each task."""
+"""Data set and kind of image behind each task."""
 CROP, BATCH, RATE = 256, 4, 1e-3
 
 
@@ -154,7 +154,7 @@ def main():
     ways = {"forest": forest, "plain": plain, "full": full}
     print("| task | way | seed | Dice |\n|---|---|---|---|", flush=True)
     for way in arguments.ways:
-        for name in SETS:
+        for name in sorted({p.name for tasks in arguments.tasks for p in tasks.iterdir()}):
             for seed, tasks in enumerate(arguments.tasks):
                 predict = ways[way](tasks / name, seed, arguments)
                 tests = zip(
