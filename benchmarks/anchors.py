@@ -43,9 +43,9 @@ def forest(task, seed, arguments):
     """Random forest with 100 trees, Gaussian, edge and texture filters of 0.5 to 16 pixels."""
     from sklearn.ensemble import RandomForestClassifier
 
-    drawn = [s > 0 for s in read(task / "scribbles", labels=True)]
-    seen = [filtered(i)[d] for i, d in zip(read(task / "images"), drawn, strict=True)]
-    known = [s[s > 0] for s in read(task / "scribbles", labels=True)]
+    strokes = read(task / "scribbles", labels=True)
+    seen = [filtered(i)[s > 0] for i, s in zip(read(task / "images"), strokes, strict=True)]
+    known = [s[s > 0] for s in strokes]
     trees = RandomForestClassifier(100, n_jobs=-1, random_state=seed)
     trees.fit(np.concatenate(seen), np.concatenate(known))
 

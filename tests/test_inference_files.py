@@ -6,7 +6,8 @@ from tiny import noise, tiny_model
 
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError, RunError
-from napari_segzoo.inference import BlockWritten, PredictOptions, TileDone, prepare_file
+from napari_segzoo.follow import Progress
+from napari_segzoo.inference import PredictOptions, TileDone, prepare_file
 from napari_segzoo.inference import files as inference_files
 from napari_segzoo.inference.folder import pair_files
 
@@ -83,13 +84,13 @@ def test_writing_can_be_stopped_and_goes_on(tmp_path, monkeypatch, output, endin
     options = PredictOptions(output=output)
     segzoo.predict(model, image, out=whole, output=output)
     events = prepare_file(model, image, path, options=options).run()
-    first = next(e for e in events if isinstance(e, BlockWritten))
+    first = next(e for e in events if isinstance(e, Progress))
     events.close()
     assert first.done == 1
     assert not path.exists()
     rest = list(prepare_file(model, image, path, options=options, resume=True).run())
     assert not any(isinstance(e, TileDone) and e.region is not None for e in rest)
-    written = [e for e in rest if isinstance(e, BlockWritten)]
+    written = [e for e in rest if isinstance(e, Progress)]
     assert [e.done for e in written] == list(range(1, first.total + 1))
     assert without_name(content(path)) == without_name(content(whole))
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, whole.name]

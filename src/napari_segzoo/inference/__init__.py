@@ -1,6 +1,6 @@
 """Tiled inference over images of any size."""
 
-from .events import BlockSeparated, BlockWritten, Event, Note, Stage, TileDone
+from .events import BlockSeparated, Event, Note, Stage, TileDone
 from .files import FileRun, prepare_file
 from .plan import Plan, PredictOptions
 from .predict import predict, prepare
@@ -8,7 +8,6 @@ from .prediction import Prediction
 
 __all__ = [
     "BlockSeparated",
-    "BlockWritten",
     "Event",
     "Note",
     "Plan",

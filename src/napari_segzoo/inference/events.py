@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..follow import Progress
+
 
 @dataclass(frozen=True)
 class TileDone:
@@ -40,20 +42,6 @@ class BlockSeparated:
 
 
 @dataclass(frozen=True)
-class BlockWritten:
-    """A block of the file has been written, after all else was done.
-
-    Parameters
-    ----------
-    done, total : int
-        Blocks so far and in all.
-    """
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class Note:
     """Something the user should know, in one sentence."""
 
@@ -65,4 +53,4 @@ class Stage(Note):
     """What begins now; of no interest afterwards."""
 
 
-Event = TileDone | BlockSeparated | BlockWritten | Note
+Event = TileDone | BlockSeparated | Progress | Note

@@ -218,8 +218,8 @@ def predict(
     overwrite, resume : bool
         Replace an existing `out`; go on with an interrupted run to the same `out`.
     progress : callable, optional
-        Called with each `TileDone`, `BlockSeparated`, `BlockWritten` and `Note`; an exception it
-        raises stops the run.
+        Called with each `TileDone`, `BlockSeparated`, `Progress` (of writing) and `Note`; an
+        exception it raises stops the run.
 
     Returns
     -------

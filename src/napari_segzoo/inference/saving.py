@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from .events import BlockWritten
+from ..follow import Progress, follow
 from .store import RESULT
 
 if TYPE_CHECKING:
     from .files import FileRun
 
-Progress = Callable[[int, int], object]
+Report = Callable[[int, int], None]
 
 
-class _Stopped(Exception):
-    """Ends the thread that writes when nobody waits for it any more."""
-
-
-def save(run: FileRun) -> Iterator[BlockWritten]:
+def save(run: FileRun) -> Iterator[Progress]:
     """Write the file of a run, under its final name when it is whole.
 
     Labels and probabilities in OME-Zarr are the store's own, and lack the pyramid only. Closing
@@ -31,30 +26,11 @@ def save(run: FileRun) -> Iterator[BlockWritten]:
 
     check_output(run.path, overwrite=run.overwrite)
     is_there = run.path.suffix.lower() == ".zarr" and run.prediction.objects is None
-    yield from _in_steps(partial(_finish if is_there else _copy, run))
+    with closing(follow(partial(_finish if is_there else _copy, run))) as events:
+        yield from (event for event in events if isinstance(event, Progress))
 
 
-def _in_steps(write: Callable[[Progress], object]) -> Iterator[BlockWritten]:
-    """Write in another thread, and yield how far it is."""
-    steps: SimpleQueue[BlockWritten | None] = SimpleQueue()
-    stopped = False
-
-    def report(done: int, total: int) -> None:
-        if stopped:
-            raise _Stopped
-        steps.put(BlockWritten(done, total))
-
-    with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(write, report)
-        writing.add_done_callback(lambda _: steps.put(None))
-        try:
-            yield from iter(steps.get, None)
-        finally:
-            stopped = True
-        writing.result()
-
-
-def _finish(run: FileRun, progress: Progress) -> None:
+def _finish(run: FileRun, progress: Report) -> None:
     from ..io import Image
     from ..io.blocks import put_in_place
     from ..io.units import length_unit
@@ -67,7 +43,7 @@ def _finish(run: FileRun, progress: Progress) -> None:
     put_in_place(whole, run.path)
 
 
-def _copy(run: FileRun, progress: Progress) -> None:
+def _copy(run: FileRun, progress: Report) -> None:
     from ..io import save_image
 
     save_image(

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QProgressBar, QWidget
 
 from .. import recipes
 from ..errors import InputError
+from ..follow import Progress, follow
 from ..metrics import LEGENDS, Entry, Report, error_overlay, evaluate
 from ..model import SegmentClass
 from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
@@ -24,7 +25,7 @@ from .score_pair import class_names, part_transform
 from .score_panel import ScorePanel
 from .shared_model import unwrap
 from .visible import go_to
-from .worker import Job, Progress, follow
+from .worker import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

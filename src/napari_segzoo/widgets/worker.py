@@ -6,10 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -69,49 +66,6 @@ def _guarded(make: Work, events: deque[Any]) -> Generator[None, None, None]:
     except RuntimeError as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"The run failed: {first_line}") from error
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a call has come."""
-
-    done: int
-    total: int
-
-
-class _Cancelled(Exception):
-    pass
-
-
-def follow(call: Callable[[Callable[[int, int], None]], Any]) -> Generator[Any, None, None]:
-    """Make a generator of a function that reports its progress by a callback.
-
-    Parameters
-    ----------
-    call : callable
-        Takes a callback ``progress(done, total)``; what that raises ends the call.
-
-    Yields
-    ------
-    Progress, and at last what `call` returned
-    """
-    reports: SimpleQueue[Progress | None] = SimpleQueue()
-    closed = threading.Event()
-
-    def progress(done: int, total: int) -> None:
-        if closed.is_set():
-            raise _Cancelled
-        reports.put(Progress(done, total))
-
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(call, progress)
-        future.add_done_callback(lambda _: reports.put(None))
-        try:
-            while (report := reports.get()) is not None:
-                yield report
-        finally:
-            closed.set()
-    yield future.result()
 
 
 class Job(QObject):
