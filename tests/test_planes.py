@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import napari_segzoo as segzoo
 from napari_segzoo.cli.app import app
 from napari_segzoo.errors import InputError, RunError
-from napari_segzoo.inference import Note, PredictOptions, TileDone, planes, prepare
+from napari_segzoo.inference import Note, PredictOptions, TileDone, files, prepare, slabs
 from napari_segzoo.preprocess import Intensity, Normalization
 
 ROUNDING = 5e-4
@@ -62,7 +62,7 @@ def assert_most_probable(labels, probabilities):
 
 @pytest.mark.parametrize("buffer", [1 << 20, 20_000, 1])
 def test_the_result_is_the_mean_of_three_runs(monkeypatch, buffer):
-    monkeypatch.setattr(planes, "BUFFER_BYTES", buffer)
+    monkeypatch.setattr(slabs, "BUFFER_BYTES", buffer)
     model = sure_model(normalization=Normalization())
     image = noise((13, 37, 41)) + np.linspace(0, 1, 41, dtype=np.float32)
     expected = mean_of_three(model, image, tile=24)
@@ -126,7 +126,7 @@ def test_objects_are_three_dimensional():
 
 
 def test_files_are_read_in_slabs_and_not_as_a_whole(monkeypatch):
-    monkeypatch.setattr(planes, "BUFFER_BYTES", 40_000)
+    monkeypatch.setattr(slabs, "BUFFER_BYTES", 40_000)
     image = Watched(noise((40, 48, 56)))
     options = PredictOptions(tile=32, planes="zyx", device="cpu")
     run = prepare(
@@ -182,36 +182,107 @@ def test_memory_that_runs_out_leaves_no_trace_in_the_result(monkeypatch):
     np.testing.assert_allclose(run.result, expected, atol=ROUNDING)
 
 
-@pytest.mark.parametrize("tiles", [1, 40])
-def test_a_cancelled_run_leaves_nothing(tmp_path, temporary, tiles):
-    image = segzoo.Image(noise((10, 30, 34)), "ZYX")
+class Stop(Exception):
+    pass
 
-    class Stop(Exception):
-        pass
+
+def stopping_at(tiles, counted):
+    """A callback that counts tiles, and ends the run at one of them."""
 
     def stop(event):
-        if isinstance(event, TileDone) and event.done == tiles:
-            kept = temporary if out is None else tmp_path
-            assert list(kept.rglob("ZYX.zarr"))
-            raise Stop
+        if isinstance(event, TileDone) and event.region is None:
+            counted.append(event.done)
+            if event.done == tiles:
+                raise Stop
 
-    for out in (None, tmp_path / "a.zarr"):
+    return stop
+
+
+def test_a_cancelled_run_leaves_nothing(temporary):
+    image = segzoo.Image(noise((10, 30, 34)), "ZYX")
+    with pytest.raises(Stop):
+        segzoo.predict(
+            tiny_model(), image, tile=16, planes="zyx", progress=stopping_at(40, counted := [])
+        )
+    assert counted[-1] == 40
+    assert left_in(temporary) == []
+
+
+@pytest.mark.parametrize("buffer", [1 << 20, 20_000, 1])
+@pytest.mark.parametrize("output", ["probabilities", "instances"])
+def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, buffer, output):
+    monkeypatch.setattr(slabs, "BUFFER_BYTES", buffer)
+    monkeypatch.setattr(files, "SAVE_SECONDS", 0)
+    model, image = sure_model(), segzoo.Image(noise((2, 10, 30, 34)), "TZYX")
+    how = {"tile": 16, "planes": "zyx", "output": output}
+    expected = segzoo.predict(model, image, **how)
+    out, computed = tmp_path / "a.zarr", []
+    how |= {"out": out, "resume": True}
+    tiles = prepare(model, image, options=PredictOptions(planes="zyx", tile=16)).plan.tiles
+    for stop in (5, tiles // 4, tiles // 2, tiles):
         with pytest.raises(Stop):
-            segzoo.predict(tiny_model(), image, tile=16, planes="zyx", out=out, progress=stop)
-        assert list(tmp_path.iterdir()) == left_in(temporary) == []
+            segzoo.predict(model, image, progress=stopping_at(stop, computed), **how)
+        assert {p.name for p in tmp_path.iterdir()} == {".a.zarr.partial"}
+    found = segzoo.predict(model, image, progress=stopping_at(0, computed), **how)
+    np.testing.assert_array_equal(found, expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    if buffer < 1 << 20:
+        assert len(computed) < 1.7 * tiles
 
 
-def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, monkeypatch):
+def test_after_memory_ran_out_a_run_goes_on_with_its_smaller_tiles(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(slabs, "BUFFER_BYTES", 1)
+    image, model = segzoo.Image(noise((10, 70, 74)), "ZYX"), sure_model()
+    calls, apply = [], Intensity.apply
+
+    def runs_out_once(self, block):
+        calls.append(1)
+        if len(calls) == 14:
+            raise MemoryError
+        return apply(self, block)
+
+    how = {"tile": 64, "planes": "zyx", "output": "probabilities", "precision": "float32"}
+    with monkeypatch.context() as short:
+        short.setattr(Intensity, "apply", runs_out_once)
+        expected = segzoo.predict(model, image, **how)
+        calls.clear()
+        with pytest.raises(Stop):
+            segzoo.predict(
+                model, image, out=tmp_path / "a.tif", progress=stopping_at(120, []), **how
+            )
+    found = segzoo.predict(
+        model,
+        image,
+        out=tmp_path / "a.tif",
+        resume=True,
+        progress=stopping_at(0, again := []),
+        **how,
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert min(again) > 100
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_with_room(tmp_path, monkeypatch):
     import zarr
 
-    def full(self, where, value):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    image, model = segzoo.Image(noise((10, 30, 34)), "ZYX"), tiny_model()
+    expected = segzoo.predict(model, image, planes="zyx")
+    written, write = [], zarr.Array.__setitem__
 
-    monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    image = segzoo.Image(noise((10, 30, 34)), "ZYX")
-    with pytest.raises(RunError, match="three planes could not be kept on disk: No space left"):
-        segzoo.predict(tiny_model(), image, planes="zyx", out=tmp_path / "a.tif")
-    assert list(tmp_path.iterdir()) == []
+    def full(self, where, value):
+        written.append(where)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, where, value)
+
+    with monkeypatch.context() as short:
+        short.setattr(zarr.Array, "__setitem__", full)
+        with pytest.raises(RunError, match=r"No space left on device; make room .* and resume"):
+            segzoo.predict(model, image, planes="zyx", out=tmp_path / "a.tif")
+    found = segzoo.predict(model, image, planes="zyx", out=tmp_path / "a.tif", resume=True)
+    np.testing.assert_array_equal(found, expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.zarr"])
@@ -240,7 +311,6 @@ def test_the_command_line_writes_the_same(tmp_path, name, kind):
         (2, (16, 16), {}, "needs a volume with the axes ZYX, but the image has YX"),
         (2, (16, 16, 16), {"planes": "xy"}, "planes must be one of z, zyx, not 'xy'"),
         (2, (16, 16, 16), {"crf": True}, "leave out crf or planes"),
-        (2, (16, 16, 16), {"resume": True}, "cannot be combined with resume"),
         (2, (16, 16, 16), {"scheduler": "local:2"}, "cannot be combined with scheduler"),
     ],
 )

@@ -17,11 +17,19 @@ class TileDone:
         Tiles so far and in all.
     region : tuple of slice or None
         Part of the result that is final now; None if the tile only prepares for others.
+    kept : int or None
+        Tiles that an interrupted run need not compute again; None if these are all that are done.
     """
 
     done: int
     total: int
     region: tuple[slice, ...] | None
+    kept: int | None = None
+
+    @property
+    def resumes_at(self) -> int:
+        """Tiles with which a run that is interrupted now can go on."""
+        return self.done if self.kept is None else self.kept
 
 
 @dataclass(frozen=True)

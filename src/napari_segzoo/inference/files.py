@@ -25,6 +25,7 @@ from .store import (
     discard,
     open_store,
     read_progress,
+    restore,
     store_of,
     write_progress,
 )
@@ -77,10 +78,7 @@ class FileRun:
     scheduler: str | None
 
     def run(self) -> Iterator[Event]:
-        """Compute and write; an interrupted run leaves `store`, from which it can go on.
-
-        Nothing is left of a consensus of planes.
-        """
+        """Compute and write; an interrupted run leaves `store`, from which it can go on."""
         try:
             yield from self._compute()
             yield Stage(f"Writing {self.path.name}.")
@@ -89,14 +87,10 @@ class FileRun:
             discard(self.store)
             raise
         except OSError as error:
-            kept = "what is done is kept beside it, so make room and resume"
             raise RunError(
-                f"{self.path} could not be written: {error.strerror or error}; "
-                f"{'make room and run it again' if self.prediction.passes else kept}."
+                f"{self.path} could not be written: {error.strerror or error}; what is done is "
+                "kept beside it, so make room and resume."
             ) from error
-        finally:
-            if self.prediction.passes:
-                discard(self.store)
         discard(self.store)
 
     @property
@@ -118,9 +112,9 @@ class FileRun:
             events = distribute(self, self.scheduler)
         saved, plan = time.monotonic(), self.prediction.plan
         for event in events:
-            if self.prediction.plan is not plan:
+            if self.scheduler is None and self.prediction.plan != plan:
                 plan = self.prediction.plan
-                self.save_tiles(0)
+                self.save_tiles(event.resumes_at if isinstance(event, TileDone) else 0)
             last = isinstance(event, TileDone) and event.done == event.total
             if last or time.monotonic() - saved > SAVE_SECONDS:
                 self._save_progress(event)
@@ -131,7 +125,7 @@ class FileRun:
         if isinstance(event, BlockSeparated) and self.prediction.objects is not None:
             self.prediction.objects.save(self.store / OBJECTS)
         elif isinstance(event, TileDone) and self.scheduler is None:
-            self.save_tiles(event.done)
+            self.save_tiles(event.resumes_at)
 
     def save_tiles(self, done: int) -> None:
         """Write down the plan, and how many of its tiles are done."""
@@ -173,10 +167,9 @@ def prepare_file(
     """
     from ..io import check_output
 
-    if options.planes != "z" and (resume or scheduler is not None):
+    if options.planes != "z" and scheduler is not None:
         raise InputError(
-            f"planes={options.planes} cannot be combined with "
-            f"{'resume' if resume else 'scheduler'}; leave out one of them."
+            f"planes={options.planes} cannot be combined with scheduler; leave out one of them."
         )
     path = Path(path)
     check_output(path, overwrite=overwrite or resume)
@@ -192,7 +185,7 @@ def prepare_file(
     run = prepare(model, image, axes=axes, options=here, result=(), mask=mask)
     identity = fingerprint(run)
     if record:
-        run.plan = as_before(run.plan, record)
+        restore(run, record)
         if record["run"] != identity:
             raise InputError(
                 f"{path} was begun with another model, image or option; run without resume to "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -12,151 +12,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..axes import Layout
-from ..errors import InputError, RunError
+from ..errors import InputError
 from ..io.image import SPATIAL
 from .crop import format_region, parse_region
 from .events import Event, Stage, TileDone
 from .order import order_tiles
 from .plan import Plan, PredictOptions
+from .slabs import BUFFER_BYTES, CHUNK, Slabs, Turned, telling_of_the_disk
 
 if TYPE_CHECKING:
     from .prediction import Prediction
 
 TURNS = ("ZYX", "YZX", "XZY")
 """What stands for Z, Y and X in each of the three passes: planes YX, ZX and ZY."""
-CHUNK = 32
-"""Side of the chunks in which probabilities are kept, and most planes buffered at once."""
-BUFFER_BYTES = 128 << 20
-"""Of planes on their way from the image, and as much of planes on their way to the disk."""
-
-
-@dataclass
-class Turned:
-    """A view of an array with its dimensions in another order, read when it is sliced.
-
-    Neighbouring planes are read together, as files are seldom laid out for all three directions.
-
-    Parameters
-    ----------
-    array : array-like
-        What is read.
-    order : tuple of int
-        Dimension of `array` that each dimension of the view shows.
-    along : int
-        Dimension of the view that is run through plane by plane.
-    """
-
-    array: Any
-    order: tuple[int, ...]
-    along: int
-    _at: tuple[int, ...] | None = None
-    _slab: NDArray[Any] = field(default_factory=lambda: np.empty(0))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the view."""
-        return tuple(int(self.array.shape[d]) for d in self.order)
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the values."""
-        return self.array.dtype
-
-    def __getitem__(self, key: tuple[int | slice, ...]) -> NDArray[Any]:
-        """Read a region given by one integer or slice with step 1 per dimension."""
-        plane, depth = key[self.along], self._depth(key)
-        if isinstance(plane, slice) or not depth:
-            return self._read(key)
-        start = plane // depth * depth
-        wide = [slice(None) if isinstance(k, slice) else k for k in key]
-        wide[self.along] = slice(start, min(start + depth, self.shape[self.along]))
-        at = (start, *(k for k in wide if not isinstance(k, slice)))
-        if at != self._at:
-            self._slab, self._at = self._read(wide), at
-        inside = list(key)
-        inside[self.along] = plane - start
-        return self._slab[
-            tuple(k for k, w in zip(inside, wide, strict=True) if isinstance(w, slice))
-        ]
-
-    def _depth(self, key: Sequence[int | slice]) -> int:
-        if type(self.array) is np.ndarray:
-            return 0
-        seen = (n for n, k in zip(self.shape, key, strict=True) if isinstance(k, slice))
-        return fitting_depth(prod(seen) * np.dtype(self.dtype).itemsize)
-
-    def _read(self, key: Sequence[int | slice]) -> NDArray[Any]:
-        where = dict(zip(self.order, key, strict=True))
-        block = np.asarray(self.array[tuple(where[d] for d in sorted(where))])
-        kept = [d for d in self.order if isinstance(where[d], slice)]
-        return block.transpose([sorted(kept).index(d) for d in kept])
-
-
-@dataclass
-class Slabs:
-    """Takes the probabilities of a pass plane by plane, and keeps them in the image's order.
-
-    Parameters
-    ----------
-    kept : array-like
-        (T, K, Z, Y, X) on disk, without T where the image has none.
-    turn : str
-        One of `TURNS`.
-    """
-
-    kept: Any
-    turn: str
-    _at: tuple[int, ...] | None = None
-    _buffer: NDArray[np.float16] = field(default_factory=lambda: np.empty(0, np.float16))
-
-    def __post_init__(self) -> None:
-        sizes = dict(zip(SPATIAL, self.kept.shape[-3:], strict=True))
-        self._planes, *plane = (sizes[a] for a in self.turn)
-        classes = int(self.kept.shape[-4])
-        self._depth = fitting_depth(2 * classes * prod(plane))
-        self._buffer = np.empty((self._depth, classes, *plane), np.float16)
-
-    def __setitem__(self, region: tuple[slice, ...], block: NDArray[Any]) -> None:
-        """Take a part of one plane; its region and shape are (T, plane, K, side, side)."""
-        *leading, plane, _, upper, lower = region
-        part = block.reshape(1, *block.shape[-3:]).astype(np.float16)
-        time = tuple(s.start for s in leading)
-        if not self._depth:
-            self._keep(time, (plane, upper, lower), part)
-            return
-        start = plane.start // self._depth * self._depth
-        if (*time, start) != self._at:
-            self.flush()
-            self._at = (*time, start)
-        self._buffer[plane.start - start, :, upper, lower] = part[0]
-
-    def flush(self) -> None:
-        """Write what is still held in memory."""
-        if self._at is None:
-            return
-        *time, start = self._at
-        stop = min(start + self._depth, self._planes)
-        box = (slice(start, stop), slice(None), slice(None))
-        self._keep(tuple(time), box, self._buffer[: stop - start])
-        self._at = None
-
-    def _keep(
-        self, time: tuple[int, ...], box: tuple[slice, ...], planes: NDArray[np.float16]
-    ) -> None:
-        where = dict(zip(self.turn, box, strict=True))
-        axes = dict(zip(self.turn, (0, 2, 3), strict=True))
-        turned = planes.transpose(1, *(axes[a] for a in SPATIAL))
-        with _telling_of_the_disk():
-            self.kept[(*time, slice(None), *(where[a] for a in SPATIAL))] = turned
-
-
-def fitting_depth(plane_bytes: int) -> int:
-    """Return how many planes are buffered at once; 0 if a single one is too large."""
-    depths = (CHUNK >> n for n in range(CHUNK.bit_length()))
-    return next((d for d in depths if d * plane_bytes <= BUFFER_BYTES), 0)
 
 
 def turn(
@@ -202,10 +72,17 @@ def join_plans(passes: Sequence[Prediction], output: str) -> Plan:
     return replace(first, output=output, memory=memory, others=tuple(others))
 
 
-def average_planes(run: Prediction) -> Generator[Event, None, None]:
+def average_planes(run: Prediction, start: int) -> Generator[Event, None, None]:
     """Compute the passes of a run, one after the other, and write the mean of their probabilities.
 
-    The probabilities of the passes lie in a temporary folder meanwhile, as float16.
+    The probabilities of the passes lie on disk meanwhile, as float16.
+
+    Parameters
+    ----------
+    run : Prediction
+        With passes.
+    start : int
+        Tiles of all passes to take as done, a value of `TileDone.kept` of an earlier run.
 
     Yields
     ------
@@ -215,31 +92,54 @@ def average_planes(run: Prediction) -> Generator[Event, None, None]:
     channel = run.plan.layout.channel_axis
     intensity = run.intensity or run.model.info.normalization.measure(run.image, channel)
     done = 0
-    with TemporaryDirectory(prefix="napari-segzoo-", dir=run.scratch) as folder:
-        kept = [_open_kept(run, Path(folder, f"{order}.zarr")) for order in TURNS]
+    with _scratch(run) as folder:
+        kept = [_open_kept(run, folder / f"{order}.zarr") for order in TURNS]
         for n, (one, order) in enumerate(zip(run.passes, TURNS, strict=True)):
+            if start >= done + _count_tiles(one):
+                done += _count_tiles(one)
+                continue
             one.intensity, one.result = intensity, Slabs(kept[n], order)
             yield Stage(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}.")
-            after = sum(order_tiles(p.plan, {}, 0)[0] for p in run.passes[n + 1 :])
-            done = yield from _pass(one, done, after)
+            done = yield from _pass(run, n, done, max(0, start - done))
             one.result.flush()
             one.result = ()
-        run.plan = join_plans(run.passes, run.plan.output)
         for region in _write_mean(run, kept):
             yield TileDone(done, done, region)
 
 
-def _pass(one: Prediction, before: int, after: int) -> Generator[Event, None, int]:
-    """Run one pass, with the tiles before and after it in the events; return those done."""
-    done = before
-    with closing(one.run()) as events:
+def _pass(run: Prediction, n: int, before: int, start: int) -> Generator[Event, None, int]:
+    """Run pass `n`, with the tiles before and after it in the events; return those done."""
+    one = run.passes[n]
+    plan, own = one.plan, _count_tiles(one)
+    after = sum(map(_count_tiles, run.passes[n + 1 :]))
+    planes = prod(plan.layout.leading_shape)
+    with closing(one.run(start=start)) as events:
         for event in events:
+            if one.plan != plan:
+                plan, own, start = one.plan, _count_tiles(one), 0
+                one.result.planes_kept = 0
+                run.plan = join_plans(run.passes, run.plan.output)
+                yield TileDone(before, before + own + after, None)
             if isinstance(event, TileDone):
-                done = before + event.done
-                yield TileDone(done, before + event.total + after, None)
+                kept = max(start, one.result.planes_kept * (own // planes))
+                yield TileDone(before + event.done, before + own + after, None, before + kept)
             else:
                 yield event
-    return done
+    return before + own
+
+
+def _count_tiles(one: Prediction) -> int:
+    return order_tiles(one.plan, {}, 0)[0]
+
+
+@contextmanager
+def _scratch(run: Prediction) -> Iterator[Path]:
+    """Yield the folder of the run, or a temporary one."""
+    if run.scratch is not None:
+        yield run.scratch
+        return
+    with TemporaryDirectory(prefix="napari-segzoo-") as folder:
+        yield Path(folder)
 
 
 def _open_kept(run: Prediction, path: Path) -> Any:
@@ -248,25 +148,14 @@ def _open_kept(run: Prediction, path: Path) -> Any:
     *time, depth = run.plan.layout.leading_shape
     sides = (depth, *(stop - start for start, stop in run.plan.tiling.wanted))
     classes = run.model.info.num_outputs
-    with _telling_of_the_disk():
-        return zarr.create_array(
+    with telling_of_the_disk():
+        return zarr.open_array(
             path,
+            mode="a",
             shape=(*time, classes, *sides),
             chunks=(*(1 for _ in time), classes, *(min(n, CHUNK) for n in sides)),
             dtype="float16",
         )
-
-
-@contextmanager
-def _telling_of_the_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            "The probabilities of the three planes could not be kept on disk: "
-            f"{error.strerror or error}; make room beside the output, or in the folder for "
-            "temporary files if there is none."
-        ) from error
 
 
 def _write_mean(run: Prediction, kept: Sequence[Any]) -> Iterator[tuple[slice, ...]]:

@@ -206,7 +206,7 @@ def predict(
         How a 2D model sees a volume: in slices along Z; or in slices along each of Z, Y and X,
         whose probabilities are averaged. Three times the work; the probabilities of the
         whole image are kept on disk meanwhile, beside `out` or in the folder for temporary files,
-        and instances are objects in 3D. Not with `crf`, `scheduler` or `resume`.
+        and instances are objects in 3D. Not with `crf` or `scheduler`.
     scheduler : str, optional
         Spread the run over the workers of a Dask cluster: "local:N" starts N processes on this
         machine, each with a GPU of its own where there are several; or the address of a running

@@ -112,7 +112,7 @@ class Prediction:
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
-        yield from average_planes(self) if self.passes else self._run_tiles(start)
+        yield from average_planes(self, start) if self.passes else self._run_tiles(start)
         if self.plan.output == "instances":
             yield Stage("Separating objects.")
             yield from separate(self)

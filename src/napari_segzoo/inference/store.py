@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..postprocess import Objects
 from .plan import Plan
+from .planes import join_plans
 from .prediction import Prediction, probabilities_of, result_shape
 
 if TYPE_CHECKING:
@@ -50,19 +51,31 @@ def read_progress(store: Path) -> dict[str, Any] | None:
 
 def write_progress(store: Path, identity: str, plan: Plan, done: int) -> None:
     """Write down a plan, and how many of its tiles are done."""
-    record = {
-        "run": identity,
+    others = [_choices(other) for other in plan.others]
+    record = {"run": identity, "done": done, **_choices(plan), "others": others}
+    temporary = store / "progress.new"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(store / PROGRESS)
+
+
+def _choices(plan: Plan) -> dict[str, Any]:
+    return {
         "tile": plan.tiling.tile,
         "overlap": plan.tiling.overlap,
         "device": plan.device,
         "precision": plan.precision,
+        "on_trial": plan.on_trial,
         "engine": plan.engine,
         "column_voxels": plan.column_voxels,
-        "done": done,
     }
-    temporary = store / "progress.new"
-    temporary.write_text(json.dumps(record))
-    temporary.replace(store / PROGRESS)
+
+
+def restore(run: Prediction, record: Mapping[str, Any]) -> None:
+    """Give a run the plan that an interrupted one had."""
+    for one, record_of_one in zip(run.passes, [record, *record["others"]], strict=False):
+        one.plan = as_before(one.plan, record_of_one)
+    whole = join_plans(run.passes, run.plan.output) if run.passes else as_before(run.plan, record)
+    run.plan = whole
 
 
 def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
@@ -71,6 +84,9 @@ def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
     return replace(
         plan,
         tiling=replace(plan.tiling, tile=tuple(record["tile"]), overlap=overlap),
+        device=record["device"],
+        precision=record["precision"],
+        on_trial=record["on_trial"],
         engine=record["engine"],
         column_voxels=record["column_voxels"],
     )
