@@ -56,21 +56,22 @@ def _climb(
     flat: NDArray[Any], inside: NDArray[np.intp], steps: list[int]
 ) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Return the basin of each voxel `inside`, and the heights of the basins' tops."""
-    best = flat[inside]
-    target = inside.copy()
-    for step in steps:
-        neighbour = inside + step
-        value = flat[neighbour]
-        better = (value > best) | ((value == best) & (neighbour < target))
-        best[better] = value[better]
-        target[better] = neighbour[better]
+    corner = inside + steps[0]
+    best = flat[corner]
+    way = np.zeros(inside.size, np.uint8)
+    for n, step in enumerate(steps):
+        value = flat[step - steps[0] :].take(corner)
+        np.copyto(way, n, where=value > best)
+        np.maximum(best, value, out=best)
     place = np.zeros(flat.size, np.intp)
     place[inside] = np.arange(inside.size)
-    towards = place[target]
+    towards = place[inside + np.array(steps)[way]]
     while not np.array_equal(further := towards[towards], towards):
         towards = further
-    tops, basin = np.unique(towards, return_inverse=True)
-    return basin, flat[inside[tops]]
+    tops = np.flatnonzero(towards == np.arange(inside.size))
+    number = np.zeros(inside.size, np.intp)
+    number[tops] = np.arange(tops.size)
+    return number[towards], flat[inside[tops]]
 
 
 def _passes(
@@ -79,18 +80,21 @@ def _passes(
     """Return pairs of touching basins (N, 2), and the height of the highest pass of each."""
     of_voxel = np.full(flat.size, -1, np.intp)
     of_voxel[inside] = basin
-    pairs, heights = [np.empty((0, 2), np.intp)], [np.empty(0, flat.dtype)]
+    count = int(basin.max(initial=0)) + 1
+    keys, heights = [], []
     for step in steps[len(steps) // 2 + 1 :]:
         other = of_voxel[inside + step]
-        touching = (other >= 0) & (other != basin)
-        pairs.append(np.stack([basin[touching], other[touching]], axis=1))
+        touching = np.flatnonzero((other >= 0) & (other != basin))
+        one, two = basin[touching], other[touching]
+        keys.append(np.minimum(one, two) * count + np.maximum(one, two))
         here = inside[touching]
         heights.append(np.minimum(flat[here], flat[here + step]))
-    pair, height = np.sort(np.concatenate(pairs), axis=1), np.concatenate(heights)
-    order = np.lexsort((pair[:, 1], pair[:, 0], -height))
-    _, first = np.unique(pair[order], axis=0, return_index=True)
-    highest = order[np.sort(first)]
-    return pair[highest], height[highest]
+    key, height = np.concatenate(keys), np.concatenate(heights)
+    order = np.argsort(key)
+    pairs, first = np.unique(key[order], return_index=True)
+    highest = np.maximum.reduceat(height[order], first) if first.size else height
+    order = np.lexsort((pairs, -highest))
+    return np.stack(np.divmod(pairs[order], count), axis=1), highest[order]
 
 
 def _join(

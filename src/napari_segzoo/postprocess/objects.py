@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from .instances import SMALL, find_objects
 BLOCK = {2: 1024, 3: 128}
 MARGIN = {2: 128, 3: 32}
 """Voxels around a block that are taken into account, in 2D and 3D."""
+THREADS = 2
+"""Blocks separated at the same time."""
+Index = tuple[int, ...]
 Box = tuple[slice, ...]
 
 
@@ -40,7 +45,7 @@ class Objects:
     either takes for its piece are common to both. As a connected piece of foreground smaller than
     the margin looks the same in all blocks, its objects do not depend on the blocks.
 
-    Memory is that of one block and 8 bytes per object.
+    Memory is that of a few blocks and 8 bytes per object.
 
     Parameters
     ----------
@@ -76,12 +81,18 @@ class Objects:
         """Separate block after block, from `done` on, and yield where."""
         blocks = list(product(*(pairwise(s) for s in self._starts)))
         everywhere = product(np.ndindex(*self._leading), blocks)
-        for number, (leading, spans) in enumerate(everywhere):
-            if number >= self.done:
+        following: deque[tuple[Index, Box, Future[NDArray[np.int32]]]] = deque()
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for leading, spans in islice(everywhere, self.done, None):
                 box = tuple(slice(*span) for span in spans)
-                self._separate_block(leading, box)
-                self.done = number + 1
-                yield (*(slice(n, n + 1) for n in leading), *box)
+                following.append((leading, box, pool.submit(self._find, leading, box)))
+                if len(following) > THREADS:
+                    yield self._take(*following.popleft())
+            while following:
+                yield self._take(*following.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def final_numbers(self) -> NDArray[np.uint32]:
         """Return the final number of each provisional one: 1, 2, ... without gaps; 0 for none.
@@ -110,9 +121,18 @@ class Objects:
             self._size = array("I", saved["size"].astype(np.uint32).tobytes())
             self.done = int(saved["done"])
 
-    def _separate_block(self, leading: tuple[int, ...], box: Box) -> None:
+    def _find(self, leading: Index, box: Box) -> NDArray[np.int32]:
         around = self._grown(box, self._margin)
-        found = find_objects(np.asarray(self._classes[(*leading, *around)]), self._task)
+        return find_objects(np.asarray(self._classes[(*leading, *around)]), self._task)
+
+    def _take(self, leading: Index, box: Box, finding: Future[NDArray[np.int32]]) -> Box:
+        """Number what was found in a block, and return where it is."""
+        self._number(leading, box, finding.result())
+        self.done += 1
+        return (*(slice(n, n + 1) for n in leading), *box)
+
+    def _number(self, leading: Index, box: Box, found: NDArray[np.int32]) -> None:
+        around = self._grown(box, self._margin)
         present, voxels = np.unique(found[_within(box, around)], return_counts=True)
         voxels = voxels[present > 0]
         present = present[present > 0]
@@ -129,7 +149,7 @@ class Objects:
             self._join_neighbours(leading, box, around, numbered)
 
     def _join_neighbours(
-        self, leading: tuple[int, ...], box: Box, around: Box, numbered: NDArray[np.uint32]
+        self, leading: Index, box: Box, around: Box, numbered: NDArray[np.uint32]
     ) -> None:
         """Join the objects of a block with those of the blocks before it, by their overlap."""
         for offset in product((-1, 0, 1), repeat=len(box)):
