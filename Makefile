@@ -41,6 +41,7 @@ bench: $(VENV)/.bench ## speed, memory, skipping, seams and kills, beside other 
 	$(BIN)/python benchmarks/speed_chart.py build/inference.txt build/speed.svg
 	$(BIN)/python benchmarks/inference.py --trained
 	$(BIN)/python benchmarks/skipping.py
+	$(BIN)/python benchmarks/separation.py
 	$(BIN)/python benchmarks/seams.py docs/images/seams.png
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/memory.py --peers

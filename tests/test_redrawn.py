@@ -70,6 +70,48 @@ def test_new_strokes_count_from_the_next_step_on(image):
     assert losses[3:] != [e.loss for e in before if isinstance(e, StepDone)][3:]
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Strokes on a base are learnt after 6 steps."""
+    monkeypatch.setattr("napari_segzoo.training.schedule.FEW_STROKES", 6)
+    monkeypatch.setattr("napari_segzoo.training.schedule.VOXELS_PER_STEP", 1000)
+
+
+def steps_of(events):
+    return [e.step for e in events if isinstance(e, StepDone)]
+
+
+def test_a_few_strokes_on_a_base_end_before_the_budget(image, few):
+    base = train(image, strokes(1, 2, 3))[-1].model
+    options = {"base": base, "budget": 600, "steps": None}
+    events = train(image, strokes(1, 2, 3), **options)
+    assert steps_of(events) == [1, 2, 3, 4, 5, 6]
+    assert events[-3].progress == 1
+    assert notes(events)[-1].startswith("After 6 steps these strokes are learnt")
+    assert len(steps_of(train(image, strokes(1, 2, 3), base=base, steps=9))) == 9
+    for change in ({"unlabeled": "background"}, {"base": None}):
+        stop = iter([False] * 8 + [True]).__next__
+        events = train(image, strokes(1, 2, 3), **{**options, "stop": stop, **change})
+        assert len(steps_of(events)) == 8
+
+
+def test_more_strokes_are_worth_more_steps(image, few, monkeypatch):
+    monkeypatch.setattr("napari_segzoo.training.schedule.VOXELS_PER_STEP", 16)
+    base = train(image, strokes(1, 2, 3))[-1].model
+    events = train(image, strokes(1, 2, 3), base=base, budget=600, steps=None)
+    assert len(steps_of(events)) == 3 * 160 // 16
+
+
+@pytest.mark.parametrize("after", [2, 6])
+def test_strokes_drawn_meanwhile_get_steps_of_their_own(image, few, after):
+    base = train(image, strokes(1, 2, 3))[-1].model
+    grown = strokes(1, 2, 3)
+    grown[44:47] = 3
+    how = {"base": base, "budget": 600, "steps": None}
+    events = train(image, strokes(1, 2, 3), later=grown, after=after, **how)
+    assert len(steps_of(events)) == after + 6
+
+
 def test_a_class_that_was_missing_is_learnt_without_starting_again(image):
     events = train(image, strokes(1, 3), later=strokes(1, 2, 3), after=5, steps=60)
     at = next(n for n, e in enumerate(events) if isinstance(e, Redrawn))

@@ -71,6 +71,11 @@ class FinetuneOptions:
         """Return all by name, as `finetune` takes them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether strokes may be learnt before the budget of seconds is over."""
+        return self.steps is None and (self.task, self.unlabeled) == ("semantic", "ignore")
+
     def progress(self, step: int, seconds: float) -> float:
         """Share of the training that is done, in [0, 1]."""
         if self.steps is not None:

@@ -17,7 +17,7 @@ from ..model import SegmentationModel
 from .drawings import Drawn
 from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
 from .job import Job
-from .schedule import rate_factor
+from .schedule import enough_steps, rate_factor
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ class _Trainer:
         self.rng = np.random.default_rng(job.options.seed)
         self.augmentation = SCAN if job.body_scans else Augmentation()
         self.batch = job.batch
-        self._learn_from(job.drawn)
+        self._learn_from(job.drawn, 0)
         self.best: tuple[float, SegmentationModel] | None = None
         self.held_out: float | None = None
 
@@ -94,7 +94,7 @@ class _Trainer:
                 continue
             step += 1
             seconds = time.monotonic() - job.started
-            progress = options.progress(step, seconds)
+            progress = self._progress(step, seconds)
             yield StepDone(step, losses[-1], rate, seconds, progress)
             now = time.monotonic()
             if now - shown > SNAPSHOT_SECONDS and progress < 1:
@@ -104,13 +104,27 @@ class _Trainer:
                 yield self._score(step)
                 due = _next_score(progress, (time.monotonic() - now) / (options.budget or math.inf))
             yield from self._look_for_more(step)
+            progress = self._progress(step, seconds)
+        if progress >= 1 > options.progress(step, seconds):
+            yield Note(
+                f"After {step} steps these strokes are learnt, and more time would not make the "
+                "model better; draw where it is wrong and train again, or set a number of steps."
+            )
         yield self._finish(step, losses)
 
-    def _learn_from(self, drawn: Drawn) -> None:
+    def _progress(self, step: int, seconds: float) -> float:
+        """Share of the training that is done; a few strokes on a base end it before the budget."""
+        done = self.job.options.progress(step, seconds)
+        if self.job.base is None or not self.job.options.may_end_early:
+            return done
+        enough = enough_steps(sum(self.drawn.labelled_voxels.values()))
+        return min(1.0, max(done, (step - self.drawn_at) / enough))
+
+    def _learn_from(self, drawn: Drawn, step: int) -> None:
         """Take patches from what is drawn, from the next step on."""
         from .losses import make_loss
 
-        self.drawn = drawn
+        self.drawn, self.drawn_at = drawn, step
         self.classes = sorted({c for item in drawn.training for c in item.drawn})
         name = self.job.options.loss
         weights = _class_weights(drawn, self.job) if name == "weighted_cross_entropy" else None
@@ -124,7 +138,7 @@ class _Trainer:
             return
         if drawn is None:
             return
-        self._learn_from(drawn)
+        self._learn_from(drawn, step)
         yield Redrawn(step, drawn.labelled_voxels)
         yield from self._warnings()
         if drawn.beyond:

@@ -1,9 +1,18 @@
-"""The learning rate over a training: linear warm-up, then polynomial decay."""
+"""How long a training goes on, and its learning rate: linear warm-up, then polynomial decay."""
 
 from __future__ import annotations
 
 WARM_UP = 0.05
 POWER = 0.9
+FEW_STROKES = 400
+"""Steps from a base after which a few strokes are learnt; more learn them by heart."""
+VOXELS_PER_STEP = 8
+"""Drawn voxels for which one step more is worth its time."""
+
+
+def enough_steps(drawn_voxels: int) -> int:
+    """Return how many steps from a base strokes of so many voxels are worth."""
+    return max(FEW_STROKES, drawn_voxels // VOXELS_PER_STEP)
 
 
 def rate_factor(progress: float) -> float:
