@@ -23,16 +23,16 @@ def demo(
     ] = Path("demo-output"),
 ) -> None:
     """Segment a real image, fine-tune on a few strokes, score both, and write pictures."""
-    from ..demo import BUDGET, run_demo
+    from ..demo import run_demo
     from ..training import StepDone
 
     say("Segmenting coins with the bundled model, then fine-tuning it on ten strokes.")
-    with progress_bar(BUDGET, "s") as bar:
+    with progress_bar(100, "%") as bar:
 
         def show(event: Any) -> None:
             if isinstance(event, StepDone):
                 bar.set_postfix_str(f"step {event.step}, loss {event.loss:.3f}", refresh=False)
-                bar.update(min(event.seconds, BUDGET) - bar.n)
+                bar.update(100 * event.progress - bar.n)
 
         result = run_demo(out, progress=show)
     print(f"{'model':28} {'Dice':>7} {'IoU':>7} {'HD95':>7}")
