@@ -14,6 +14,7 @@ import napari_segzoo as segzoo
 from napari_segzoo.cli.app import app
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.inference import (
+    BlockSeparated,
     PredictOptions,
     TileDone,
     distributed,
@@ -23,6 +24,7 @@ from napari_segzoo.inference import (
     workers,
 )
 from napari_segzoo.inference.units import cut_units
+from napari_segzoo.postprocess import objects
 from napari_segzoo.preprocess import Normalization
 
 pytest.importorskip("distributed")
@@ -79,7 +81,10 @@ def files_of(folder):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(tmp_path, image):
+def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(
+    tmp_path, image, monkeypatch
+):
+    monkeypatch.setitem(objects.BLOCK, 2, 64)
     model = tiny_model(task="instances", normalization=Normalization())
     mask = np.ones(image.shape, bool)
     mask[:70, 50:] = False
@@ -99,12 +104,15 @@ def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(tmp_path,
     run = prepare_file(
         model, image, path, options=OPTIONS, scheduler="local:2", mask=mask, resume=True
     )
-    done = 0
+    monkeypatch.setattr(objects, "find_in_block", None)  # the workers', not this process's
+    done, blocks = 0, 0
     for event in run.run():
         done += isinstance(event, TileDone)
-        if done == 1 and isinstance(event, TileDone):
+        blocks += isinstance(event, BlockSeparated)
+        if isinstance(event, TileDone | BlockSeparated) and done + blocks in (1, units):
             os.kill(processes()[0].pid, signal.SIGKILL)
     assert done == units - 3
+    assert blocks == 4 * 4
     assert files_of(path) == files_of(whole)
     assert segzoo.open_image(path).data[:].max() > 20
 

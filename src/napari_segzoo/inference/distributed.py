@@ -8,21 +8,23 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from logging import CRITICAL
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, RunError, SegzooError
 from .crop import Crop
 from .events import Event, Note, Stage, TileDone
-from .objects import separate
+from .objects import blocks_done
 from .plan import Plan
 from .refine import refine
 
 if TYPE_CHECKING:
+    from ..postprocess import Objects
     from .files import FileRun
     from .units import Unit
     from .workers import Shared
@@ -59,13 +61,36 @@ def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
         shared = _share(run, client, scheduler)
         yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
         yield from _follow(distributed, client, run, shared, workers)
-    if run.prediction.options.crf:
-        yield Stage("Refining with the fully connected CRF.")
-        total = shared.plan.tiles
-        yield from (TileDone(total, total, region) for region in refine(run.prediction))
-    if run.prediction.plan.output == "instances":
-        yield Stage("Separating objects.")
-        yield from separate(run.prediction)
+        if run.prediction.options.crf:
+            yield Stage("Refining with the fully connected CRF.")
+            total = shared.plan.tiles
+            yield from (TileDone(total, total, region) for region in refine(run.prediction))
+        if run.prediction.objects is not None:
+            yield Stage("Separating objects.")
+            yield from _separate(client, run, run.prediction.objects, workers)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a worker finds in a block."""
+
+    future: Any
+
+    def result(self) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = _result(_distributed(), self.future)
+        return found
+
+
+def _separate(client: Any, run: FileRun, objects: Objects, workers: int) -> Iterator[Event]:
+    """Let the workers find the objects of blocks, and number them here."""
+    from .workers import separate_block
+
+    store = str(run.store.absolute())
+
+    def begin(*block: Any) -> _Found:
+        return _Found(client.submit(separate_block, store, *block, pure=False))
+
+    yield from blocks_done(objects, objects.collect(begin, 2 * workers))
 
 
 def _follow(

@@ -13,6 +13,8 @@ from .events import BlockSeparated
 if TYPE_CHECKING:
     from .prediction import Prediction
 
+Region = tuple[slice, ...]
+
 
 def separate(run: Prediction) -> Iterator[BlockSeparated]:
     """Separate the objects in the classes that a run has found.
@@ -22,20 +24,21 @@ def separate(run: Prediction) -> Iterator[BlockSeparated]:
     closed.
     """
     if run.objects is not None:
-        yield from _blocks(run.objects)
+        yield from blocks_done(run.objects, run.objects.separate())
         return
     info, result = run.model.info, run.result
     classes = np.asarray(result[...]).astype(np.min_scalar_type(info.num_outputs - 1))
     result[...] = 0
     objects = Objects(classes, result, run.object_ndim, info.task)
     try:
-        yield from _blocks(objects)
+        yield from blocks_done(objects, objects.separate())
     finally:
         numbers = objects.final_numbers()
         for part in np.ndindex(*result.shape[: max(1, result.ndim - 2)]):
             result[part] = numbers[result[part]]
 
 
-def _blocks(objects: Objects) -> Iterator[BlockSeparated]:
-    for region in objects.separate():
+def blocks_done(objects: Objects, regions: Iterator[Region]) -> Iterator[BlockSeparated]:
+    """Say how many blocks are done with each region that is."""
+    for region in regions:
         yield BlockSeparated(objects.done, len(objects), region)

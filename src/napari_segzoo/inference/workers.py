@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import RunError
 from ..io import open_image
 from ..model import load_model
+from ..postprocess.objects import find_in_block
 from .crop import Crop
 from .events import TileDone
 from .plan import Plan, PredictOptions, make_plan
@@ -72,6 +74,13 @@ def compute(shared: Shared, unit: Unit) -> int:
             break  # what follows the tiles is done once for all units
     events.close()
     return plan.tiles
+
+
+def separate_block(
+    store: str, around: tuple[int | slice, ...], kept: tuple[slice, ...], task: str
+) -> NDArray[np.int32]:
+    """Separate the objects in a part of the classes that a run has found; see `find_in_block`."""
+    return find_in_block(open_array(Path(store) / CLASSES), around, kept, task)
 
 
 def settle(shared: Shared) -> Plan:

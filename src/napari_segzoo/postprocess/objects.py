@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,24 @@ THREADS = 2
 """Blocks separated at the same time."""
 Index = tuple[int, ...]
 Box = tuple[slice, ...]
+
+
+class Found(Protocol):
+    """What will be found in a block."""
+
+    def result(self) -> NDArray[np.int32]:
+        """Wait for it."""
+        ...
+
+
+Begin = Callable[[tuple[int | slice, ...], Box, str], Found]
+
+
+def find_in_block(
+    classes: Any, around: tuple[int | slice, ...], kept: Box, task: str
+) -> NDArray[np.int32]:
+    """Separate a part of a class map, and return the part `kept` of what is found there."""
+    return find_objects(np.asarray(classes[around]), task)[kept]
 
 
 def separate_objects(
@@ -79,20 +97,39 @@ class Objects:
 
     def separate(self) -> Iterator[Box]:
         """Separate block after block, from `done` on, and yield where."""
-        blocks = list(product(*(pairwise(s) for s in self._starts)))
-        everywhere = product(np.ndindex(*self._leading), blocks)
-        following: deque[tuple[Index, Box, Future[NDArray[np.int32]]]] = deque()
         pool = ThreadPoolExecutor(THREADS)
+
+        def begin(around: tuple[int | slice, ...], kept: Box, task: str) -> Found:
+            return pool.submit(find_in_block, self._classes, around, kept, task)
+
         try:
-            for leading, spans in islice(everywhere, self.done, None):
-                box = tuple(slice(*span) for span in spans)
-                following.append((leading, box, pool.submit(self._find, leading, box)))
-                if len(following) > THREADS:
-                    yield self._take(*following.popleft())
-            while following:
-                yield self._take(*following.popleft())
+            yield from self.collect(begin, THREADS)
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def collect(self, begin: Begin, workers: int) -> Iterator[Box]:
+        """Number what others find, block after block, from `done` on, and yield where.
+
+        Parameters
+        ----------
+        begin : callable
+            Begins `find_in_block`, given all its arguments but the class map, and returns an
+            object whose method ``result()`` waits for what is found.
+        workers : int
+            Blocks that can be separated at the same time.
+        """
+        blocks = list(product(*(pairwise(s) for s in self._starts)))
+        everywhere = product(np.ndindex(*self._leading), blocks)
+        following: deque[tuple[Index, Box, Found]] = deque()
+        for leading, spans in islice(everywhere, self.done, None):
+            box = tuple(slice(*span) for span in spans)
+            around = self._grown(box, self._margin)
+            kept = _within(self._grown(box, 1), around)
+            following.append((leading, box, begin((*leading, *around), kept, self._task)))
+            if len(following) > workers:
+                yield self._take(*following.popleft())
+        while following:
+            yield self._take(*following.popleft())
 
     def final_numbers(self) -> NDArray[np.uint32]:
         """Return the final number of each provisional one: 1, 2, ... without gaps; 0 for none.
@@ -121,18 +158,14 @@ class Objects:
             self._size = array("I", saved["size"].astype(np.uint32).tobytes())
             self.done = int(saved["done"])
 
-    def _find(self, leading: Index, box: Box) -> NDArray[np.int32]:
-        around = self._grown(box, self._margin)
-        return find_objects(np.asarray(self._classes[(*leading, *around)]), self._task)
-
-    def _take(self, leading: Index, box: Box, finding: Future[NDArray[np.int32]]) -> Box:
+    def _take(self, leading: Index, box: Box, found: Found) -> Box:
         """Number what was found in a block, and return where it is."""
-        self._number(leading, box, finding.result())
+        self._number(leading, box, found.result())
         self.done += 1
         return (*(slice(n, n + 1) for n in leading), *box)
 
     def _number(self, leading: Index, box: Box, found: NDArray[np.int32]) -> None:
-        around = self._grown(box, self._margin)
+        around = self._grown(box, 1)
         present, voxels = np.unique(found[_within(box, around)], return_counts=True)
         voxels = voxels[present > 0]
         present = present[present > 0]
