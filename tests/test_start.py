@@ -121,6 +121,22 @@ def test_keeping_bears_on_voxels_that_are_not_drawn_alone():
     assert same.grad.abs().max() < 1e-6, "nothing to learn where the network is the teacher"
 
 
+@pytest.mark.parametrize(
+    ("right", "left"), [(0.0, 0.1), (0.5, 0.1), (0.95, 2.0)], ids=["never", "half", "learnt"]
+)
+def test_a_teacher_that_the_strokes_contradict_is_doubted(right, left):
+    """Of the drawn class 1, `right` is learnt, and all of class 0, in all of 60 steps."""
+    target = torch.full((1, 1, 20, 4), IGNORE)[0]
+    target[0, :, 0], target[0, :, 1] = 0, 1
+    found = torch.zeros(1, 20, 4, dtype=torch.int64)
+    found[0, : round(20 * right), 1] = 1
+    logits = F.one_hot(found, 2).movedim(-1, 1).float()
+    loss = UndrawnLoss(keep=2.0, teacher=torch.nn.Identity(), keep_doubted=0.1)
+    values = [float(loss(logits, logits, logits, target, torch.float32)) for _ in range(60)]
+    assert len(set(values[:39])) == 1, "early on, all may be wrong"
+    assert values[-1] == pytest.approx(values[0] * left / 2)
+
+
 def test_an_average_goes_a_share_of_the_way():
     average = WeightAverage({"w": torch.tensor([0.0, 8.0]), "n": torch.tensor(0)}, share=0.25)
     average.update({"w": torch.tensor([10.0, 8.0]), "n": torch.tensor(1)})

@@ -26,7 +26,7 @@ DENSE = 0.1
 """Share of drawn voxels from which on smoothness is not needed; it fades out up to there."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
-and if only its last layer was fitted to them."""
+and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
 HALF_WAY = 60
 """Outlined objects by which a base that finds such objects already goes half of the way."""
 LEAST = 0.25
@@ -130,7 +130,8 @@ def _what_to_keep(
         return UndrawnLoss(SMOOTHNESS)
     if fit.stands_for is None:
         return UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
-    return UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, Merged(old, fit.stands_for, count))
+    teacher = Merged(old, fit.stands_for, count)
+    return UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, teacher, KEEP_FITTED)
 
 
 def _sparsity(training: Sequence[TrainingImage]) -> float:

@@ -11,8 +11,12 @@ from torch.nn import functional as F
 from .data import IGNORE
 from .smoothness import smoothness
 
+PATIENCE, LEARNT, MEMORY = 40, 0.82, 0.05
+"""From this step on, so much of the worst drawn class must be right, on average over the latest
+steps, each of which counts so much."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class UndrawnLoss:
     """A loss that needs no labels.
 
@@ -26,11 +30,17 @@ class UndrawnLoss:
         ECCV, arXiv:1606.09282).
     teacher : Module or None
         The network as it was before training; None for `keep` 0.
+    keep_doubted : float or None
+        What `keep` becomes once what is drawn turns out not to be learnt beside what the teacher
+        says; None to hold on to it.
     """
 
     smooth: float = 0.0
     keep: float = 0.0
     teacher: nn.Module | None = None
+    keep_doubted: float | None = None
+    _steps: int = 0
+    _right: float = 1.0
 
     def to(self, device: torch.device) -> UndrawnLoss:
         """Return the same with the teacher on a device."""
@@ -57,6 +67,8 @@ class UndrawnLoss:
         precision : torch.dtype
             Of the teacher's forward pass.
         """
+        if self.keep_doubted is not None:
+            self._look_at(logits, target)
         total = torch.zeros((), device=logits.device)
         if self.smooth:
             total = total + self.smooth * smoothness(logits, x)
@@ -68,3 +80,13 @@ class UndrawnLoss:
             undrawn = target == IGNORE
             total = total + self.keep * (entropy * undrawn).sum() / undrawn.sum().clamp_min(1)
         return total
+
+    def _look_at(self, logits: Tensor, target: Tensor) -> None:
+        """Doubt the teacher if what is drawn is not learnt."""
+        right = logits.argmax(dim=1) == target
+        drawn = [target == c for c in range(logits.shape[1])]
+        worst = min((float(right[d].float().mean()) for d in drawn if d.any()), default=1.0)
+        self._steps += 1
+        self._right += MEMORY * (worst - self._right)
+        if self._steps >= PATIENCE and self._right < LEARNT and self.keep_doubted is not None:
+            self.keep, self.keep_doubted = self.keep_doubted, None
