@@ -161,18 +161,23 @@ def test_progress_runs_over_all_three_passes():
     assert (filled == 1).all()
 
 
-def test_memory_that_runs_out_leaves_no_trace_in_the_result(monkeypatch):
-    image, model = noise((10, 70, 74)), sure_model()
-    expected = mean_of_three(model, image, tile=64, blend="exact")
+def running_out(tile):
+    """What stands for `Intensity.apply`, and fails for lack of memory once, at one tile."""
     calls, apply = [], Intensity.apply
 
     def runs_out_once(self, block):
         calls.append(1)
-        if len(calls) == 14:
+        if len(calls) == tile:
             raise MemoryError
         return apply(self, block)
 
-    monkeypatch.setattr(Intensity, "apply", runs_out_once)
+    return runs_out_once
+
+
+def test_memory_that_runs_out_leaves_no_trace_in_the_result(monkeypatch):
+    image, model = noise((10, 70, 74)), sure_model()
+    expected = mean_of_three(model, image, tile=64, blend="exact")
+    monkeypatch.setattr(Intensity, "apply", running_out(14))
     options = PredictOptions(
         "probabilities", tile=64, blend="exact", precision="float32", planes="zyx"
     )
@@ -234,31 +239,18 @@ def test_after_memory_ran_out_a_run_goes_on_with_its_smaller_tiles(tmp_path, mon
     monkeypatch.setattr(files, "SAVE_SECONDS", 0)
     monkeypatch.setattr(slabs, "BUFFER_BYTES", 1)
     image, model = segzoo.Image(noise((10, 70, 74)), "ZYX"), sure_model()
-    calls, apply = [], Intensity.apply
-
-    def runs_out_once(self, block):
-        calls.append(1)
-        if len(calls) == 14:
-            raise MemoryError
-        return apply(self, block)
-
     how = {"tile": 64, "planes": "zyx", "output": "probabilities", "precision": "float32"}
     with monkeypatch.context() as short:
-        short.setattr(Intensity, "apply", runs_out_once)
+        short.setattr(Intensity, "apply", running_out(14))
         expected = segzoo.predict(model, image, **how)
-        calls.clear()
+    with monkeypatch.context() as short:
+        short.setattr(Intensity, "apply", running_out(14))
         with pytest.raises(Stop):
             segzoo.predict(
                 model, image, out=tmp_path / "a.tif", progress=stopping_at(120, []), **how
             )
-    found = segzoo.predict(
-        model,
-        image,
-        out=tmp_path / "a.tif",
-        resume=True,
-        progress=stopping_at(0, again := []),
-        **how,
-    )
+    how |= {"out": tmp_path / "a.tif", "resume": True}
+    found = segzoo.predict(model, image, progress=stopping_at(0, again := []), **how)
     np.testing.assert_array_equal(found, expected)
     assert min(again) > 100
 
