@@ -96,6 +96,17 @@ def test_save_and_load(dock, make_model, choose, tmp_path):
     assert dock.choices.currentText() == "tiny"
 
 
+def test_each_earlier_model_takes_one_line(dock, make_model, choose):
+    first = {"steps": 400, "date": "2026-11-21", "validation": {"fluorescence": 0.93}}
+    second = {"steps": 120, "base": "nuclei", "base_provenance": first}
+    last = {"images": 7, "base": "mine & yours", "base_provenance": second}
+    choose(make_model().with_info(provenance=last))
+    text = dock.details.text()
+    assert "images: 7<" in text
+    assert "mine &amp; yours, 120 steps<br>nuclei, 400 steps, 2026-11-21<" in text
+    assert "fluorescence" not in text
+
+
 def test_files_that_are_no_models(dock, tmp_path):
     dock.load(tmp_path / "absent.safetensors")
     assert "There is no model file" in dock.status.text()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from ..model import ModelInfo, count_stored_parameters
 from ..zoo import ModelSpec, get_spec
@@ -55,6 +56,8 @@ def _describe_model(choice: Choice, info: ModelInfo, spec: ModelSpec) -> Rows:
         size = " × ".join(f"{v:.4g}" for v in info.voxel_size)
         rows.append(("Voxel size", f"{size} {escape(info.unit)}"))
     rows.append(("Trained", _provenance(info)))
+    if bases := _bases(info.provenance):
+        rows.append(("Started from", bases))
     rows.append(("Licence", escape(info.licence) or "not stated"))
     rows.append(("File", escape(str(choice.path)) if choice.path else "not saved yet"))
     return rows + _paper(spec)
@@ -68,12 +71,28 @@ def _classes(info: ModelInfo) -> str:
 
 
 def _provenance(info: ModelInfo) -> str:
-    known = {k: v for k, v in info.provenance.items() if v is not None and v != {}}
+    told_apart = ("base", "base_provenance")
+    known = {
+        k: v for k, v in info.provenance.items() if v not in (None, {}) and k not in told_apart
+    }
     if not known:
         return "not stated"
     return "<br>".join(
         f"{escape(key.replace('_', ' '))}: {escape(_plain(value))}" for key, value in known.items()
     )
+
+
+def _bases(provenance: Mapping[str, Any]) -> str:
+    """One line for each model that came before this one, the last first."""
+    lines = []
+    while "base" in provenance:
+        name, before = provenance["base"], provenance.get("base_provenance")
+        provenance = before if isinstance(before, dict) else {}
+        told = [_plain(name)]
+        told += [f"{_plain(provenance['steps'])} steps"] if "steps" in provenance else []
+        told += [_plain(provenance["date"])] if "date" in provenance else []
+        lines.append(escape(", ".join(told)))
+    return "<br>".join(lines)
 
 
 def _plain(value: object) -> str:
