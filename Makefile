@@ -24,7 +24,9 @@ napari: viewer-packages $(VENV)/.all ## open napari with the plugin
 
 test: viewer-packages $(VENV)/.test ## all tests, those of the real viewer included
 	$(BIN)/npe2 validate napari-segzoo
-	$(XVFB) $(BIN)/pytest $(PYTEST_ARGS)
+	$(XVFB) $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder --ignore tests/widgets $(PYTEST_ARGS)
+	$(XVFB) $(BIN)/pytest tests/widgets $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -73,5 +75,5 @@ $(VENV)/pyvenv.cfg:
 # .venv/.NAME records that the extra NAME is installed.
 $(VENV)/.%: pyproject.toml $(VENV)/pyvenv.cfg
 	@echo "Installing napari-segzoo[$*] into $(VENV); the first time takes a few minutes."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[$*]"
 	@touch $@

@@ -1,5 +1,6 @@
 """Folded, converted and half-precision networks give what plain float32 PyTorch gives."""
 
+import copy
 import platform
 
 import numpy as np
@@ -15,7 +16,7 @@ import napari_segzoo as segzoo
 from napari_segzoo.inference.fold import fold_normalization
 from napari_segzoo.inference.forward import make_forward, to_labels, torch_engine
 from napari_segzoo.inference.kept_memory import kept_memory
-from napari_segzoo.inference.onednn import PROCESSORS
+from napari_segzoo.inference.onednn import PROCESSORS, OneDnnConv, convolve_by_onednn
 
 CPU = torch.device("cpu")
 
@@ -34,6 +35,17 @@ def settled(network):
 
 def count_norms(network):
     return sum(isinstance(m, _BatchNorm) for m in network.modules())
+
+
+def test_bfloat16_runs_where_onednn_has_none(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    network = settled(tiny_model().network)
+    converted = convolve_by_onednn(copy.deepcopy(network), torch.bfloat16)
+    assert not any(isinstance(m, OneDnnConv) for m in converted.modules())
+    x = torch.from_numpy(noise((1, 1, 32, 32)).astype(np.float32))
+    compute = torch_engine(network, x.shape, CPU, torch.bfloat16)
+    with torch.inference_mode():
+        torch.testing.assert_close(compute(x).float(), network(x), rtol=0.05, atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,16 @@ class OneDnnConv(nn.Module):
 
 
 def convolve_by_onednn(network: nn.Module, precision: torch.dtype) -> nn.Module:
-    """Replace convolutions of a network, in place, on processors that oneDNN is made for."""
+    """Replace convolutions of a network, in place, on processors that oneDNN is made for.
+
+    Many processors, those without AVX-512 first of all, have no bfloat16 in oneDNN; PyTorch
+    itself computes in it everywhere, although slowly.
+    """
     if platform.machine() not in PROCESSORS:
         return network
     if not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return network
+    if precision == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return network
     for sequence in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
         _join_activations(sequence, precision)
