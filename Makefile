@@ -25,8 +25,7 @@ napari: viewer-packages $(VENV)/.all ## open napari with the plugin
 test: viewer-packages $(VENV)/.test ## all tests, those of the real viewer included
 	$(BIN)/npe2 validate napari-segzoo
 	$(XVFB) $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	    --no-loadscope-reorder --ignore tests/widgets $(PYTEST_ARGS)
-	$(XVFB) $(BIN)/pytest tests/widgets $(PYTEST_ARGS)
+	    --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -156,7 +156,7 @@ def test_the_order_is_plain_where_all_is_visible(viewer, run, choose, finish, ga
     run_until(lambda: done(viewer, "small labels", slice(0, 20), plain))
     found = viewer.layers["small labels"].data.copy()
     assert plain[:20].any()
-    assert not found[40:].any()
+    assert not found[80:].any()  # a row of tiles may follow before the first one shows
     gate.let(ALL)
     finish(run)
     np.testing.assert_array_equal(viewer.layers["small labels"].data, plain)
