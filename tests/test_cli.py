@@ -95,7 +95,7 @@ def test_predict_a_folder(folder, capsys):
 def test_finetune_then_predict_then_evaluate(folder, capsys):
     status, out, _ = run(
         capsys, "finetune", "new.safetensors", "--image", "image.tif", "--labels", "drawn.tif",
-        "--steps", "40", "--option", "widths=[8,16,32]", "--seed", "1", "--val-image", "image.tif",
+        "--steps", "25", "--option", "widths=[8,16]", "--seed", "1", "--val-image", "image.tif",
         "--val-labels", "drawn.tif", "--json",
     )  # fmt: skip
     assert status == 0
@@ -103,7 +103,7 @@ def test_finetune_then_predict_then_evaluate(folder, capsys):
     assert list(record) == [
         "output", "steps", "seconds", "loss", "validation", "labelled_voxels", "device",
     ]  # fmt: skip
-    assert record["steps"] == 40
+    assert record["steps"] == 25
     assert set(record["labelled_voxels"]) == {"1", "2"}
     assert run(capsys, "predict", "new.safetensors", "image.tif", "out.tif")[0] == 0
     status, out, _ = run(

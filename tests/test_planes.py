@@ -218,7 +218,7 @@ def test_a_cancelled_run_leaves_nothing(temporary):
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, buffer, output):
     monkeypatch.setattr(slabs, "BUFFER_BYTES", buffer)
     monkeypatch.setattr(files, "SAVE_SECONDS", 0)
-    model, image = sure_model(), segzoo.Image(noise((2, 10, 30, 34)), "TZYX")
+    model, image = sure_model(), segzoo.Image(noise((2, 7, 18, 34)), "TZYX")
     how = {"tile": 16, "planes": "zyx", "output": output}
     expected = segzoo.predict(model, image, **how)
     out, computed = tmp_path / "a.zarr", []

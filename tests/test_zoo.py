@@ -13,7 +13,7 @@ from zoo_cases import CASES, IDS, Case
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import create_model, get_spec, list_models
 from napari_segzoo.zoo.blocks import count_parameters
-from napari_segzoo.zoo.cost import configuration_cost, voxel_cost
+from napari_segzoo.zoo.cost import configuration_cost, cost, planning_cost, voxel_cost
 from napari_segzoo.zoo.receptive_field import reach, receptive_field
 
 PUBLISHED = [(spec.name, count) for spec in list_models() for count in spec.published]
@@ -85,6 +85,27 @@ def test_cost_of_a_tile_follows_from_the_stored_figures(name, ndim):
     assert stored.multiply_adds == pytest.approx(counted.multiply_adds, rel=0.01)
     assert stored.activation_bytes == pytest.approx(counted.activation_bytes, rel=0.01)
     assert get_spec("fcn8s").cost((32, 64, 64)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "tile", "percent"),
+    [
+        ("unet", 2, (320, 208), 0.1),
+        ("fpn_resnet50", 2, (256, 96), 0.1),
+        ("deeplabv3_resnet50", 2, (192, 192), 0.2),
+        ("pspnet50", 2, (512, 512), 10),
+        ("vnet", 3, (32, 48, 48), 0),
+        ("segnet", 2, (32, 64), 0.1),
+    ],
+)
+def test_cost_for_planning_is_nearly_the_counted_one(name, ndim, tile, percent):
+    network = create_model(name, ndim=ndim, in_channels=1, num_classes=3)
+    network.train()
+    counted, found = cost(network, 1, tile), planning_cost(network, 1, tile)
+    assert (found.tile, found.parameters) == (counted.tile, counted.parameters)
+    assert found.multiply_adds == pytest.approx(counted.multiply_adds, rel=percent / 100)
+    assert found.activation_bytes == pytest.approx(counted.activation_bytes, rel=percent / 100)
+    assert network.training and all(module.training for module in network.modules())
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from zoo_cases import CASES, IDS, Case
 import napari_segzoo as segzoo
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
 
-SHAPE = {2: (300, 217), 3: (40, 67, 51)}
-TILE = {2: 160, 3: 32}
+SHAPE = {2: (150, 217), 3: (20, 37, 51)}
+TILE = {2: 96, 3: 32}
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)

@@ -244,9 +244,9 @@ def _own_tile(
 
 
 def _cost(model: SegmentationModel, tile: Sequence[int]) -> Cost:
-    from ..zoo.cost import cost
+    from ..zoo.cost import planning_cost
 
-    return cost(model.network, model.info.in_channels, tuple(tile))
+    return planning_cost(model.network, model.info.in_channels, tuple(tile))
 
 
 def _finish(

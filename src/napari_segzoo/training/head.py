@@ -7,19 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .augment import Augmentation, draw_centre, sample_patch
 from .data import IGNORE, TrainingImage
 
-PATCHES = 24
+PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
 """Most voxels of each class, and of those not drawn, that are taken from one patch."""
 KNOWN = 0.65
 """Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
 RIDGE = {True: 1e-4, False: 3e-2}
 """Weight of the squared coefficients, with and without voxels labelled by the old outputs."""
+REGRESSION_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -164,18 +167,33 @@ def _take_sample(
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
     classes = sorted({c for item in training for c in item.drawn})
-    features, targets = [], []
+    layout = torch.channels_last if len(patch) == 2 else torch.channels_last_3d
+    network.to(memory_format=layout)
+    patches = [_take_voxels(training, classes, patch, rng) for _ in range(PATCHES)]
+    features = []
     with torch.inference_mode():
-        for _ in range(PATCHES):
-            item, centre = draw_centre(training, classes, rng)
-            image, target = sample_patch(item, centre, patch, Augmentation(), rng)
-            network(image[None])
-            flat = target.flatten()
-            chosen = torch.cat([_some(flat == c, rng) for c in (IGNORE, *classes)])
-            features.append(seen.pop()[0].flatten(1)[:, chosen].T.float())
-            targets.append(flat[chosen])
+        for first in range(0, PATCHES, AT_ONCE):
+            some = patches[first : first + AT_ONCE]
+            x = torch.stack([image for image, _, _ in some])
+            network(x.contiguous(memory_format=layout))
+            for of_patch, (_, voxels, _) in zip(seen.pop(), some, strict=True):
+                features.append(of_patch.flatten(1)[:, voxels].T.float())
     hook.remove()
-    return Sample(torch.cat(features).clone(), torch.cat(targets))
+    return Sample(torch.cat(features).clone(), torch.cat([target for _, _, target in patches]))
+
+
+def _take_voxels(
+    training: Sequence[TrainingImage],
+    classes: Sequence[int],
+    patch: Sequence[int],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a patch (C, *patch), the flat indices of some of its voxels, and their classes."""
+    item, centre = draw_centre(training, classes, rng)
+    image, target = sample_patch(item, centre, patch, Augmentation(), rng)
+    flat = target.flatten()
+    voxels = torch.cat([_some(flat == c, rng) for c in (IGNORE, *classes)])
+    return image, voxels, flat[voxels]
 
 
 def _some(mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -207,17 +225,20 @@ def _regress(
     mean = weight @ features
     spread = (weight @ (features - mean) ** 2).sqrt() + 1e-3
     x = (features - mean) / spread
-    matrix = torch.zeros(labels.shape[1], x.shape[1], requires_grad=True)
-    bias = torch.zeros(labels.shape[1], requires_grad=True)
-    search = torch.optim.LBFGS([matrix, bias], max_iter=60, line_search_fn="strong_wolfe")
+    outputs, inputs = labels.shape[1], x.shape[1]
 
-    def loss() -> Tensor:
-        search.zero_grad()
-        entropy = -(labels * F.log_softmax(F.linear(x, matrix, bias), 1)).sum(1)
-        value = weight @ entropy + ridge * (matrix**2).sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the value and its gradient."""
+        coefficients = torch.from_numpy(flat).float().view(outputs, inputs + 1)
+        matrix, bias = coefficients[:, :-1], coefficients[:, -1]
+        log_p = F.log_softmax(F.linear(x, matrix, bias), 1)
+        value = -(weight @ (labels * log_p).sum(1)) + ridge * (matrix**2).sum()
+        error = (log_p.exp() * labels.sum(1, keepdim=True) - labels) * weight[:, None]
+        slope = torch.cat([error.T @ x + 2 * ridge * matrix, error.sum(0)[:, None]], 1)
+        return float(value), slope.double().flatten().numpy()
 
-    search.step(loss)  # type: ignore[no-untyped-call]
-    found = matrix.detach() / spread
-    return found, bias.detach() - found @ mean
+    start = np.zeros(outputs * (inputs + 1))
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": REGRESSION_STEPS})
+    coefficients = torch.from_numpy(best.x).float().view(outputs, inputs + 1)
+    found = coefficients[:, :-1] / spread
+    return found, coefficients[:, -1] - found @ mean

@@ -52,6 +52,7 @@ class _Trainer:
     def __init__(self, job: Job, device: torch.device) -> None:
         import torch
 
+        from .adamw import AdamW
         from .adapt import WeightAverage
         from .augment import SCAN, Augmentation
         from .start import make_start
@@ -68,7 +69,7 @@ class _Trainer:
         self.undrawn = start.undrawn.to(device)
         self.patch = start.patch
         self.average = WeightAverage(plain_state(self.network), start.share)
-        self.optimizer = torch.optim.AdamW(self.trained, lr=job.learning_rate, weight_decay=1e-2)
+        self.optimizer = AdamW(self.trained)
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)
         self.augmentation = SCAN if job.body_scans else Augmentation()
@@ -162,17 +163,15 @@ class _Trainer:
         from .losses import total_loss
         from .tune import plain_state
 
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         x, unchanged, target = self._batch()
         undrawn = partial(
             self.undrawn, x=x, unchanged=unchanged, target=target, precision=self.precision
         )
         loss = total_loss(self.network, x, target, self.loss, self.precision, undrawn)
-        self.optimizer.zero_grad()
+        self.optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self.average.update(plain_state(self.network))
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -212,7 +211,7 @@ class _Trainer:
                 "Memory ran out even with one patch at a time; close other programs, or train a "
                 "smaller network. Labels and earlier models are untouched."
             ) from error
-        self.optimizer.zero_grad()
+        self.optimizer.forget_gradients()
         self.batch //= 2
         return Note(f"Memory ran out; going on with {self.batch} patch(es) per step.")
 
