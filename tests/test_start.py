@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from skimage.measure import label
-from tiny import dice, squares, tiny_model
+from tiny import dice, noise, squares, tiny_model
 from torch.nn import functional as F
 
 import napari_segzoo as segzoo
-from napari_segzoo.training import Finished
+from napari_segzoo.training import Finished, StepDone
 from napari_segzoo.training.adapt import WeightAverage
 from napari_segzoo.training.data import IGNORE, interior_and_border, training_image
 from napari_segzoo.training.head import fit_head
@@ -77,6 +77,23 @@ def test_training_keeps_what_the_base_knows(trained):
     assert set(np.unique(drawn)) == {0, 1, 2}
     after = tune(image, drawn, base=model, steps=30, class_names=("a", "b"))
     assert dice(segzoo.predict(after, image) > 0, truth) > 0.9
+
+
+def first_rate(labels, base):
+    """The rate of the first step, which is 2% of the highest."""
+    image = noise(labels.shape)
+    events = list(segzoo.finetune(image, labels, base=base, steps=1, axes="ZYX"[-labels.ndim :]))
+    return next(e.learning_rate for e in events if isinstance(e, StepDone)) / 0.02
+
+
+def test_a_base_in_3d_goes_further_where_whole_slices_are_drawn():
+    few, slices = np.zeros((2, 20, 24, 24), np.uint8)
+    few[4, 3, 4:8], few[12, 9, 4:8] = 1, 2
+    slices[::5, :12], slices[::5, 12:] = 1, 2
+    base = tiny_model(3, classes=2)
+    assert first_rate(few, base) == pytest.approx(5e-4, rel=0.05)
+    assert first_rate(slices, base) == pytest.approx(3e-3)
+    assert first_rate(slices[0], tiny_model(classes=2)) == pytest.approx(5e-4)
 
 
 def test_a_base_that_knows_nothing_gets_a_fitted_last_layer():

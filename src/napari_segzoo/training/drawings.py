@@ -17,6 +17,9 @@ from .data import IGNORE, Labelling, TrainingImage, check_counts, count_labels, 
 from .hold_out import crop_around_strokes, split
 from .pairs import Pair
 
+DENSE = 0.1
+"""Share of drawn voxels from which on they say themselves where borders run."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -38,6 +41,13 @@ class Drawn:
     labelled_voxels: Mapping[int, int]
     beyond: tuple[int, ...] = ()
     held_out: Sequence[TrainingImage] = ()
+
+    @property
+    def sparsity(self) -> float:
+        """1 where hardly anything is drawn, falling to 0 at a share of `DENSE` of the voxels."""
+        drawn = sum(len(voxels) for item in self.training for voxels in item.drawn.values())
+        share = drawn / sum(item.target.numel() for item in self.training)
+        return max(0.0, 1 - share / DENSE)
 
 
 def count_drawn(labels: Sequence[Any], labelling: Labelling) -> tuple[dict[int, int], int]:

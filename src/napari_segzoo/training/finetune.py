@@ -21,7 +21,7 @@ from .data import Labelling
 from .drawings import Drawings, Drawn, count_drawn
 from .events import Event
 from .hold_out import choose_strokes, explain_too_few, find_separate_strokes
-from .job import BATCH, RATE_FROM_BASE, RATE_FROM_SCRATCH, FinetuneOptions, Job
+from .job import BATCH, FinetuneOptions, Job, usual_rate
 from .loop import train
 from .pairs import Pair, pair_up
 
@@ -97,7 +97,8 @@ def finetune(
         Names of the classes from 0, the background, on.
     batch, learning_rate : int, float
         Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate
-        (by default 0.003 in 2D and 0.01 in 3D from scratch, and 0.0005 from a base).
+        (by default 0.003 in 2D and 0.01 in 3D from scratch, 0.0005 from a base,
+        and 0.003 from one in 3D if whole slices are drawn).
     loss : str
         A name of `training.losses.LOSSES`.
     tune : {"all", "decoder", "norm", "low-rank"}
@@ -166,9 +167,11 @@ def finetune(
     else:
         info = _info_from_scratch(pairs, options, num_classes, class_names)
     patch = PATCH[info.ndim]
-    usual_rate = RATE_FROM_SCRATCH[info.ndim] if base is None else RATE_FROM_BASE
     apart, notes = _set_apart(drawn, options)
     drawings = Drawings(pairs, info, labelling, patch, apart)
+    first_drawn = drawings.take(drawn)
+    if learning_rate is None:
+        learning_rate = usual_rate(info.ndim, base is not None, first_drawn.sparsity)
 
     def redrawn() -> Drawn | None:
         found = more()
@@ -178,11 +181,11 @@ def finetune(
         Job(
             info=info,
             base=base,
-            drawn=drawings.take(drawn),
+            drawn=first_drawn,
             validation=Drawings(scored, info, labelling, patch).read([p.labels for p in scored]),
             options=options,
             batch=batch or BATCH[info.ndim],
-            learning_rate=usual_rate if learning_rate is None else learning_rate,
+            learning_rate=learning_rate,
             patch=patch,
             body_scans=info.ndim == 3 and all(_is_body_scan(pair.image) for pair in pairs),
             started=started,

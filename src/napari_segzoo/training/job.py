@@ -12,7 +12,9 @@ from .data import Labelling, TrainingImage
 from .drawings import Drawn
 
 BATCH = {2: 4, 3: 2}
-RATE_FROM_SCRATCH, RATE_FROM_BASE = {2: 3e-3, 3: 1e-2}, 5e-4
+RATE_FROM_SCRATCH = {2: 3e-3, 3: 1e-2}
+RATE_FROM_BASE = {2: (5e-4, 5e-4), 3: (5e-4, 3e-3)}
+"""With few strokes, and with whole slices or more."""
 LOSS_NAMES = (
     "dice_cross_entropy",
     "cross_entropy",
@@ -137,3 +139,11 @@ class Job:
     def training(self) -> Sequence[TrainingImage]:
         """Where patches come from at the beginning."""
         return self.drawn.training
+
+
+def usual_rate(ndim: int, from_base: bool, sparsity: float) -> float:
+    """Return the highest learning rate if none is asked for; `sparsity` as in `Drawn`."""
+    if not from_base:
+        return RATE_FROM_SCRATCH[ndim]
+    few, many = RATE_FROM_BASE[ndim]
+    return few * sparsity + many * (1 - sparsity)

@@ -21,9 +21,8 @@ from .job import Job
 from .undrawn import UndrawnLoss
 
 SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
-"""Weight of the smoothness of what is not drawn; less if the base knows the drawn classes."""
-DENSE = 0.1
-"""Share of drawn voxels from which on smoothness is not needed; it fades out up to there."""
+"""Weight of the smoothness of what is not drawn; less if the base knows the drawn classes. It fades
+out the more is drawn."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
@@ -93,7 +92,7 @@ def make_start(job: Job) -> Start:
     sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
     if job.base is None:
         network = SegmentationModel.create(job.info).network
-        undrawn = UndrawnLoss(smooth=_sparsity(job.training) * SMOOTHNESS if sparse else 0.0)
+        undrawn = UndrawnLoss(smooth=job.drawn.sparsity * SMOOTHNESS if sparse else 0.0)
         return Start(network.train(), _fit_patch(job, network.divisor), undrawn)  # type: ignore[arg-type]
     network = adapt(job.base, job.info).network
     old = adapt(job.base, _with_old_classes(job)).network.eval()
@@ -104,8 +103,7 @@ def make_start(job: Job) -> Start:
     fit = fit_head(network, old, job.training, patch, count, job.options.seed, same)
     undrawn = UndrawnLoss()
     if sparse:
-        undrawn = _what_to_keep(fit, network, old, count)
-        undrawn = replace(undrawn, smooth=_sparsity(job.training) * undrawn.smooth)
+        undrawn = _what_to_keep(fit, network, old, count, job.drawn.sparsity)
     share = 1.0
     if job.options.task == "instances" and fit is not None and fit.stands_for is not None:
         objects = sum(count_objects(item) for item in job.training)
@@ -124,21 +122,17 @@ def count_objects(item: TrainingImage) -> int:
 
 
 def _what_to_keep(
-    fit: HeadFit | None, network: nn.Module, old: nn.Module, count: int
+    fit: HeadFit | None, network: nn.Module, old: nn.Module, count: int, sparsity: float
 ) -> UndrawnLoss:
+    smooth = SMOOTHNESS * sparsity
     if fit is None:
-        return UndrawnLoss(SMOOTHNESS)
-    if fit.stands_for is None:
-        return UndrawnLoss(SMOOTHNESS, KEEP_FITTED, copy.deepcopy(network).eval())
-    teacher = Merged(old, fit.stands_for, count)
-    return UndrawnLoss(SMOOTHNESS_KNOWN, KEEP_KNOWN, teacher, KEEP_FITTED)
-
-
-def _sparsity(training: Sequence[TrainingImage]) -> float:
-    """Return 1 where hardly anything is drawn, 0 from a share of `DENSE` on."""
-    drawn = sum(len(voxels) for item in training for voxels in item.drawn.values())
-    share = drawn / sum(item.target.numel() for item in training)
-    return max(0.0, 1 - share / DENSE)
+        return UndrawnLoss(smooth)
+    if fit.stands_for is not None:
+        teacher = Merged(old, fit.stands_for, count)
+        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, KEEP_FITTED)
+    if not sparsity:
+        return UndrawnLoss()
+    return UndrawnLoss(smooth, KEEP_FITTED, copy.deepcopy(network).eval())
 
 
 def _with_old_classes(job: Job) -> ModelInfo:
