@@ -249,6 +249,7 @@ def _info_from_scratch(
     if options.architecture == "unet" and not chosen:
         chosen = {"widths": SMALL_UNET[ndim]}
         if ndim == 3:
+            chosen["residual"] = True
             chosen["strides"] = anisotropic_strides(first, len(SMALL_UNET[3]) - 1)
     return ModelInfo(
         architecture=options.architecture,
