@@ -15,6 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from ..zoo.cost import stand_in
+
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -35,7 +37,7 @@ def fold_normalization(network: nn.Module, in_channels: int, tile: Sequence[int]
         Voxels along [Z,] Y, X of an input that the network accepts.
     """
     folded = copy.deepcopy(network).eval()
-    for conv_name, norm_name in _find_pairs(folded, in_channels, tile):
+    for conv_name, norm_name in _find_pairs(network, in_channels, tile):
         conv: Any = folded.get_submodule(conv_name)
         norm: Any = folded.get_submodule(norm_name)
         transposed = isinstance(conv, nn.ConvTranspose2d | nn.ConvTranspose3d)
@@ -56,24 +58,16 @@ class _Record:
 
 
 def _find_pairs(network: nn.Module, in_channels: int, tile: Sequence[int]) -> list[tuple[str, str]]:
-    """Names of convolutions and of the normalisations that can go into them.
-
-    A small input is computed, since PyTorch's meta device would import its compiler, which
-    takes two seconds and more.
-    """
-    record, hooks = _Record(), []
-    for name, module in network.named_modules():
+    """Names of convolutions and of the normalisations that can go into them."""
+    shadow, x = stand_in(network, in_channels, tile)
+    record = _Record()
+    for name, module in shadow.named_modules():
         if isinstance(module, CONVOLUTIONS):
-            hooks.append(module.register_forward_hook(_note_convolution(record, name)))
+            module.register_forward_hook(_note_convolution(record, name))
         elif isinstance(module, _BatchNorm) and module.track_running_stats:
-            hooks.append(module.register_forward_pre_hook(_note_normalization(record, name)))
-    divisor: Sequence[int] = getattr(network, "divisor", tile)
-    small = [min(n, 2 * d) for n, d in zip(tile, divisor, strict=True)]
-    device = next(network.parameters()).device
+            module.register_forward_pre_hook(_note_normalization(record, name))
     with torch.no_grad(), _CountUses(record):
-        network(torch.zeros((1, in_channels, *small), device=device))
-    for hook in hooks:
-        hook.remove()
+        shadow(x)
     return [
         (record.made_by[key], norm)
         for norm, key in record.normalizes.items()

@@ -20,7 +20,7 @@ from .spec import Cost, VoxelCost
 
 MEASURED_TILE = {2: (512, 512), 3: (128, 128, 128)}
 SMALL_TILE = 4
-"""Sides of the tile that `planning_cost` computes, in multiples of the network's divisor."""
+"""Sides of the small tile of `stand_in`, in multiples of the network's divisor."""
 _small_costs: weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, ...], tuple[int, int]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -47,11 +47,9 @@ def cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
 
 
 def planning_cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
-    """Cost of one tile, in 2D in proportion to that of a small one which is really computed.
+    """Cost of one tile, in 2D in proportion to that of a small one; see `stand_in`.
 
-    The meta device makes PyTorch import its compiler, which takes longer than many a
-    prediction. The proportion is exact to a percent, and for networks that pool the whole tile to
-    five percent. Small tiles are counted as they are, and those in 3D, which are large in any case.
+    The proportion is exact to a percent, and to ten for networks that pool the whole tile.
 
     Parameters
     ----------
@@ -62,26 +60,50 @@ def planning_cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> 
     tile : sequence of int
         Voxels along [Z,] Y, X, multiples of ``network.divisor``.
     """
-    divisor: tuple[int, ...] = network.divisor  # type: ignore[assignment]
     if len(tile) == 3:
         return cost(network, in_channels, tile)
-    small = tuple(min(n, SMALL_TILE * d) for n, d in zip(tile, divisor, strict=True))
-    flops, peak = _small_cost(network, in_channels, small)
+    small = _small_tile(network, tile)
+    known = _small_costs.setdefault(network, {})
+    if small not in known:
+        shadow, x = stand_in(network, in_channels, tile)
+        meter = _Meter()
+        with torch.no_grad(), meter:
+            shadow(x)
+        known[small] = meter.flops, meter.peak
+    flops, peak = known[small]
     times = prod(tile) / prod(small)
     sides = tuple(int(n) for n in tile)
     return Cost(sides, count_parameters(network), round(flops * times) // 2, round(peak * times))
 
 
-def _small_cost(network: nn.Module, in_channels: int, tile: tuple[int, ...]) -> tuple[int, int]:
-    """Floating-point operations, and bytes of activations, of a tile that is computed."""
-    known = _small_costs.setdefault(network, {})
-    if tile not in known:
-        weights = [*network.parameters(), *network.buffers()]
-        meter, shadow = _Meter(), copy.deepcopy(network, {id(w): w for w in weights}).eval()
-        with torch.no_grad(), meter:
-            shadow(torch.zeros((1, in_channels, *tile), device=weights[0].device))
-        known[tile] = meter.flops, meter.peak
-    return known[tile]
+def stand_in(network: nn.Module, in_channels: int, tile: Sequence[int]) -> tuple[nn.Module, Tensor]:
+    """Copy a network for a pass that shows what it does, and make an input for it.
+
+    In 3D both are on PyTorch's meta device, which computes shapes only. Its first use imports
+    PyTorch's compiler, which takes longer than many a 2D prediction; in 2D the copy therefore
+    shares the weights, and the input is a small tile.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Neither moved nor changed.
+    in_channels : int
+        Channels of the image.
+    tile : sequence of int
+        Voxels along [Z,] Y, X of an input that the network accepts.
+    """
+    if len(tile) == 3:
+        x = torch.empty((1, in_channels, *tile), device="meta")
+        return without_values(network).eval(), x
+    weights = [*network.parameters(), *network.buffers()]
+    shadow = copy.deepcopy(network, {id(w): w for w in weights}).eval()
+    small = (1, in_channels, *_small_tile(network, tile))
+    return shadow, torch.zeros(small, device=weights[0].device)
+
+
+def _small_tile(network: nn.Module, tile: Sequence[int]) -> tuple[int, ...]:
+    divisor: Sequence[int] = getattr(network, "divisor", tile)
+    return tuple(min(n, SMALL_TILE * d) for n, d in zip(tile, divisor, strict=True))
 
 
 def configuration_cost(
