@@ -65,9 +65,9 @@ def planning_cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> 
     small = _small_tile(network, tile)
     known = _small_costs.setdefault(network, {})
     if small not in known:
-        shadow, x = stand_in(network, in_channels, tile)
         meter = _Meter()
         with torch.no_grad(), meter:
+            shadow, x = stand_in(network, in_channels, tile)
             shadow(x)
         known[small] = meter.flops, meter.peak
     flops, peak = known[small]
