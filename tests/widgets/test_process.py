@@ -54,7 +54,6 @@ def test_no_dock_imports_torch(tmp_path):
 
 CLOSE_MID_RUN = """
         from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
-        from napari_segzoo.widgets.shared_model import Choice, shared_model
 
         info = ModelInfo("unet", 2, 1, default_classes(2), {"widths": (4, 8)})
         SegmentationModel.create(info).save("tiny.safetensors")
@@ -64,44 +63,27 @@ CLOSE_MID_RUN = """
         drawn = np.zeros(image.shape, np.uint8)
         drawn[:100], drawn[200:300] = 1, 2
         viewer.add_labels(drawn, name="drawn")
-        _, model = viewer.window.add_plugin_dock_widget("napari-segzoo", "Model")
+        docks = [
+            viewer.window.add_plugin_dock_widget("napari-segzoo", name)[1]
+            for name in ("Model", "Run", "Train")
+        ]
+        model, run, train = docks
         model.load("tiny.safetensors")
+        run.form.tile.setText("16")
+        run.run()
+        train.form.amount.setValue(100_000)
+        train.train()
+        wait(lambda: run.progress.value() > 2 and len(train.plot.losses) > 1)
+        workers = [run._job._worker, train._job._worker]
+        assert all(worker.is_running for worker in workers)
+        viewer.close()
+        print("stopped", *(worker._closed.is_set() for worker in workers))
+        wait(lambda: not any(worker.is_running for worker in workers))
+        print("end")
 """
 
 
-def test_closing_the_viewer_during_inference(tmp_path):
-    code = (
-        CLOSE_MID_RUN
-        + """
-        _, run = viewer.window.add_plugin_dock_widget("napari-segzoo", "Run")
-        run.form.tile.setText("16")
-        run.run()
-        wait(lambda: run.progress.value() > 2)
-        worker = run._job._worker
-        viewer.close()
-        print("stopped", worker._closed.is_set())
-        wait(lambda: not worker.is_running)
-        print("end")
-        """
-    )
-    done = run_script(code, tmp_path)
-    assert (done.returncode, done.stdout.split()) == (0, ["stopped", "True", "end"]), done.stderr
-
-
-def test_closing_the_viewer_during_training(tmp_path):
-    code = (
-        CLOSE_MID_RUN
-        + """
-        _, train = viewer.window.add_plugin_dock_widget("napari-segzoo", "Train")
-        train.form.amount.setValue(100_000)
-        train.train()
-        wait(lambda: len(train.plot.losses) > 1)
-        worker = train._job._worker
-        viewer.close()
-        print("stopped", worker._closed.is_set())
-        wait(lambda: not worker.is_running)
-        print("end")
-        """
-    )
-    done = run_script(code, tmp_path)
-    assert (done.returncode, done.stdout.split()) == (0, ["stopped", "True", "end"]), done.stderr
+def test_closing_the_viewer_during_inference_and_training(tmp_path):
+    done = run_script(CLOSE_MID_RUN, tmp_path)
+    expected = ["stopped", "True", "True", "end"]
+    assert (done.returncode, done.stdout.split()) == (0, expected), done.stderr

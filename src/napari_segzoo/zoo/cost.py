@@ -97,8 +97,8 @@ def stand_in(network: nn.Module, in_channels: int, tile: Sequence[int]) -> tuple
         return without_values(network).eval(), x
     weights = [*network.parameters(), *network.buffers()]
     shadow = copy.deepcopy(network, {id(w): w for w in weights}).eval()
-    small = (1, in_channels, *_small_tile(network, tile))
-    return shadow, torch.zeros(small, device=weights[0].device)
+    device = weights[0].device if weights else None
+    return shadow, torch.zeros((1, in_channels, *_small_tile(network, tile)), device=device)
 
 
 def _small_tile(network: nn.Module, tile: Sequence[int]) -> tuple[int, ...]:
