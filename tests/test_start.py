@@ -79,10 +79,10 @@ def test_training_keeps_what_the_base_knows(trained):
     assert dice(segzoo.predict(after, image) > 0, truth) > 0.9
 
 
-def first_rate(labels, base):
+def first_rate(labels, base, task="semantic"):
     """The rate of the first step, which is 2% of the highest."""
-    image = noise(labels.shape)
-    events = list(segzoo.finetune(image, labels, base=base, steps=1, axes="ZYX"[-labels.ndim :]))
+    how = {"base": base, "task": task, "steps": 1, "axes": "ZYX"[-labels.ndim :]}
+    events = list(segzoo.finetune(noise(labels.shape), labels, **how))
     return next(e.learning_rate for e in events if isinstance(e, StepDone)) / 0.02
 
 
@@ -93,6 +93,7 @@ def test_a_base_in_3d_goes_further_where_whole_slices_are_drawn():
     base = tiny_model(3, classes=2)
     assert first_rate(few, base) == pytest.approx(5e-4, rel=0.05)
     assert first_rate(slices, base) == pytest.approx(3e-3)
+    assert first_rate(slices, base, "instances") == pytest.approx(5e-4)
     assert first_rate(slices[0], tiny_model(classes=2)) == pytest.approx(5e-4)
 
 

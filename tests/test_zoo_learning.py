@@ -5,11 +5,7 @@ import torch
 from torch.nn import functional as F
 from zoo_cases import CASES, Case
 
-from napari_segzoo.zoo import get_spec
-
 FLAT = [case for case in CASES if case.ndim == 2]
-ONE_OF_EACH = list({get_spec(case.name).builder: case for case in reversed(FLAT)}.values())
-"""2D and 3D share their code, and networks of a builder differ in numbers alone."""
 every_flat_case = pytest.mark.parametrize("case", FLAT, ids=[c.name for c in FLAT])
 
 
@@ -44,8 +40,9 @@ def test_one_image_can_be_learned_by_heart(case: Case):
     assert accuracy > 0.97
 
 
-@pytest.mark.parametrize("case", ONE_OF_EACH, ids=[c.name for c in ONE_OF_EACH])
+@every_flat_case
 def test_exported_program_gives_the_same_logits(case: Case):
+    """2D and 3D share their code."""
     torch.manual_seed(0)
     network = case.build(in_channels=1, num_classes=2).eval()
     x = torch.rand(1, 1, *case.size)

@@ -98,7 +98,7 @@ def finetune(
     batch, learning_rate : int, float
         Patches per step (by default 4 in 2D, 2 in 3D), and the highest learning rate
         (by default 0.003 in 2D and 0.01 in 3D from scratch, 0.0005 from a base,
-        and 0.003 from one in 3D if whole slices are drawn).
+        up to 0.003 from one in 3D if classes are drawn on a tenth of the voxels).
     loss : str
         A name of `training.losses.LOSSES`.
     tune : {"all", "decoder", "norm", "low-rank"}
@@ -171,7 +171,8 @@ def finetune(
     drawings = Drawings(pairs, info, labelling, patch, apart)
     first_drawn = drawings.take(drawn)
     if learning_rate is None:
-        learning_rate = usual_rate(info.ndim, base is not None, first_drawn.sparsity)
+        sparsity = 1.0 if task == "instances" else first_drawn.sparsity
+        learning_rate = usual_rate(info.ndim, base is not None, sparsity)
 
     def redrawn() -> Drawn | None:
         found = more()

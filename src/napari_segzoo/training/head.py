@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from .augment import Augmentation, draw_centre, sample_patch
 from .data import IGNORE, TrainingImage
+from .step import find_memory_format
 
 PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
@@ -167,7 +168,7 @@ def _take_sample(
     seen: list[Tensor] = []
     hook = head.register_forward_pre_hook(lambda m, inputs: seen.append(inputs[0]))
     classes = sorted({c for item in training for c in item.drawn})
-    layout = torch.channels_last if len(patch) == 2 else torch.channels_last_3d
+    layout = find_memory_format(len(patch), torch.device("cpu"))
     network.to(memory_format=layout)
     patches = [_take_voxels(training, classes, patch, rng) for _ in range(PATCHES)]
     features = []

@@ -14,7 +14,7 @@ from .drawings import Drawn
 BATCH = {2: 4, 3: 2}
 RATE_FROM_SCRATCH = {2: 3e-3, 3: 1e-2}
 RATE_FROM_BASE = {2: (5e-4, 5e-4), 3: (5e-4, 3e-3)}
-"""With few strokes, and with whole slices or more."""
+"""With few strokes or with objects, and with classes drawn on whole slices or more."""
 LOSS_NAMES = (
     "dice_cross_entropy",
     "cross_entropy",

@@ -50,18 +50,16 @@ class _Trainer:
     """The state that one run carries from step to step."""
 
     def __init__(self, job: Job, device: torch.device) -> None:
-        import torch
-
         from .adamw import AdamW
         from .adapt import WeightAverage
         from .augment import SCAN, Augmentation
         from .start import make_start
+        from .step import find_memory_format
         from .tune import plain_state, restrict
 
         self.job, self.device = job, device
         start = make_start(job)
-        planes = torch.channels_last if job.info.ndim == 2 else torch.channels_last_3d
-        self.layout = torch.contiguous_format if device.type == "mps" else planes
+        self.layout = find_memory_format(job.info.ndim, device)
         self.plain = start.network
         network = restrict(start.network, job.options.tune, job.info)
         self.network = network.to(device).to(memory_format=self.layout)

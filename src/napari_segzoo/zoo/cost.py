@@ -1,4 +1,4 @@
-"""What a forward pass costs, counted without computing it."""
+"""What a forward pass costs, counted without computing all of it."""
 
 from __future__ import annotations
 
@@ -47,18 +47,9 @@ def cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
 
 
 def planning_cost(network: nn.Module, in_channels: int, tile: Sequence[int]) -> Cost:
-    """Cost of one tile, in 2D in proportion to that of a small one; see `stand_in`.
+    """Return what `cost` does, in 2D in proportion to a small tile; see `stand_in`.
 
     The proportion is exact to a percent, and to ten for networks that pool the whole tile.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Neither moved nor changed.
-    in_channels : int
-        Channels of the image.
-    tile : sequence of int
-        Voxels along [Z,] Y, X, multiples of ``network.divisor``.
     """
     if len(tile) == 3:
         return cost(network, in_channels, tile)
