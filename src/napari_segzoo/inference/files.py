@@ -219,7 +219,7 @@ def fingerprint(run: Prediction) -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     o = run.options
     how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region, o.planes)
-    asked = (run.plan.layout, str(run.image.dtype), *how)
+    asked = (run.plan.layout, str(run.image.dtype), run.stretch, *how)
     digest.update(repr((asked, run.model.info.normalization)).encode())
     for plane in () if run.mask is None else run.mask:
         digest.update(np.asarray(plane != 0).tobytes())

@@ -1,4 +1,7 @@
-"""A 2D model in a volume: slices along all three axes, and the mean of their probabilities."""
+"""A 2D model in a volume: slices along all three axes, and the mean of their probabilities.
+
+Where voxels are longer along Z, slices along Y and X are interpolated, and count less.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from .events import Event, Stage, TileDone
 from .order import order_tiles
 from .plan import Plan, PredictOptions
 from .slabs import BUFFER_BYTES, CHUNK, Slabs, Turned, telling_of_the_disk
+from .stretch import Stretched
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -30,9 +34,11 @@ TURNS = ("ZYX", "YZX", "XZY")
 
 
 def turn(
-    image: Any, layout: Layout, options: PredictOptions, mask: Any
+    image: Any, layout: Layout, options: PredictOptions, mask: Any, stretch: int
 ) -> Iterator[tuple[Any, PredictOptions, Any]]:
     """Yield image, options and mask of each pass; the axes of the image are called as before.
+
+    Slices along Y and X see Z `stretch` times as finely; see `Stretched`.
 
     Raises
     ------
@@ -51,10 +57,18 @@ def turn(
     for order in TURNS:
         shown = {a: a for a in layout.axes} | dict(zip(SPATIAL, order, strict=True))
         turned = {a: ranges[shown[a]] for a in ranges}
+        volume, inside = image, mask if whole else None
+        if order[0] != "Z" and stretch > 1:
+            volume = Stretched(volume, layout.axes.index("Z"), stretch)
+            if whole:
+                inside = Stretched(inside, layout.label_axes.index("Z"), stretch, nearest=True)
+            if ranges:
+                start, stop = ranges["Z"]
+                turned["Y"] = start * stretch, (stop - 1) * stretch + 1
         yield (
-            _turned(image, layout.axes, shown),
+            _turned(volume, layout.axes, shown),
             replace(options, region=format_region(turned) or None),
-            _turned(mask, layout.label_axes, shown) if whole else None,
+            _turned(inside, layout.label_axes, shown) if whole else None,
         )
 
 
@@ -98,8 +112,9 @@ def average_planes(run: Prediction, start: int) -> Generator[Event, None, None]:
             if start >= done + _count_tiles(one):
                 done += _count_tiles(one)
                 continue
-            one.intensity, one.result = intensity, Slabs(kept[n], order)
-            yield Stage(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}.")
+            one.intensity, one.result = intensity, Slabs(kept[n], order, run.stretch)
+            finer = f", with Z {run.stretch} times as fine" if n and run.stretch > 1 else ""
+            yield Stage(f"Planes {order[1:]}, {n + 1} of {len(TURNS)}{finer}.")
             done = yield from _pass(run, n, done, max(0, start - done))
             one.result.flush()
             one.result = ()
@@ -169,12 +184,12 @@ def _write_mean(run: Prediction, kept: Sequence[Any]) -> Iterator[tuple[slice, .
         for n, step in ((depth, CHUNK), (height, side), (width, side))
     ]
     origin = run.origin or (0, 0)
+    shares = np.array([run.stretch, 1, 1], np.float32) / (run.stretch + 2)
     for leading in np.ndindex(*time):
         for planes, *box in product(*spans):
             mean = np.zeros((classes, *(s.stop - s.start for s in (planes, *box))), np.float32)
-            for one in kept:
-                mean += one[(*leading, slice(None), planes, *box)]
-            mean /= len(kept)
+            for one, share in zip(kept, shares, strict=True):
+                mean += share * one[(*leading, slice(None), planes, *box)]
             place = tuple(slice(s.start + o, s.stop + o) for s, o in zip(box, origin, strict=True))
             for n in range(planes.start, planes.stop):
                 scores = np.ascontiguousarray(mean[:, n - planes.start])

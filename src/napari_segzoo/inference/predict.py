@@ -21,6 +21,7 @@ from .plan import DEFAULTS, PredictOptions, make_plan
 from .planes import join_plans, turn
 from .prediction import Prediction, check_image, probabilities_of, result_shape
 from .reading import check_mask
+from .stretch import find_stretch
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
@@ -65,6 +66,7 @@ def prepare(
         result.
     """
     axes = axes or getattr(image, "axes", None)
+    scale = getattr(image, "scale", ())
     image = getattr(image, "data", image) if hasattr(image, "axes") else image
     check_image(image.shape, image.dtype)
     layout = find_layout(
@@ -72,10 +74,12 @@ def prepare(
     )
     check_mask(mask, layout)
     passes: tuple[Prediction, ...] = ()
+    stretch = 1
     if options.planes == "zyx":
+        stretch = find_stretch(layout.axes, scale)
         passes = tuple(
             prepare(model, view, axes=layout.axes, options=how, result=(), mask=inside)
-            for view, how, inside in turn(image, layout, options, mask)
+            for view, how, inside in turn(image, layout, options, mask, stretch)
         )
     plan = join_plans(passes, options.output) if passes else make_plan(model, layout, options)
     intensity = None
@@ -113,6 +117,7 @@ def prepare(
         intensity=intensity,
         origin=origin,
         passes=passes,
+        stretch=stretch,
         first=first or {},
         blank=blank,
     )
@@ -204,9 +209,11 @@ def predict(
         surroundings and the intensities of the whole image are taken into account.
     planes : {"z", "zyx"}
         How a 2D model sees a volume: in slices along Z; or in slices along each of Z, Y and X,
-        whose probabilities are averaged. Three times the work; the probabilities of the
-        whole image are kept on disk meanwhile, beside `out` or in the folder for temporary files,
-        and instances are objects in 3D. Not with `crf` or `scheduler`.
+        whose probabilities are averaged. Where voxels are longer along Z, by the scale of an
+        `Image` or a file, those along Y and X see interpolated slices in between and count less.
+        At least three times the work; the probabilities of the whole image are kept on disk
+        meanwhile, beside `out` or in the folder for temporary files, and instances are objects
+        in 3D. Not with `crf` or `scheduler`.
     scheduler : str, optional
         Spread the run over the workers of a Dask cluster: "local:N" starts N processes on this
         machine, each with a GPU of its own where there are several; or the address of a running

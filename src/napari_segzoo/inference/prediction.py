@@ -68,6 +68,8 @@ class Prediction:
         Where `result` begins, along the spatial axes; () if it holds the whole image.
     passes : tuple of Prediction
         The runs through slices along Z, Y and X whose mean is the result, with the option planes.
+    stretch : int
+        How many times as finely those along Y and X see Z.
     first : dict
         Start and stop, per axis letter, of a part of a whole image that is computed before the
         rest, with the same result; see `order_tiles`. {} for the plain order, which `passes` keep.
@@ -89,6 +91,7 @@ class Prediction:
     intensity: Intensity | None = None
     origin: tuple[int, ...] = ()
     passes: tuple[Prediction, ...] = ()
+    stretch: int = 1
     first: Ranges = field(default_factory=dict)
     scratch: Path | None = None
     blank: bool = False

@@ -92,12 +92,15 @@ class Slabs:
         (T, K, Z, Y, X) on disk, without T where the image has none.
     turn : str
         One of `TURNS`.
+    stretch : int
+        How many times as many Z the planes have as the image, which every such one of is kept.
     planes_kept : int
         Planes, counted over all time points, that are on disk and not held in memory.
     """
 
     kept: Any
     turn: str
+    stretch: int = 1
     planes_kept: int = 0
     _at: tuple[int, ...] | None = None
     _buffer: NDArray[np.float16] = field(default_factory=lambda: np.empty(0, np.float16))
@@ -113,6 +116,8 @@ class Slabs:
         """Take a part of one plane; its region and shape are (T, plane, K, side, side)."""
         *leading, plane, _, upper, lower = region
         part = block.reshape(1, *block.shape[-3:]).astype(np.float16)
+        if self.turn[1] == "Z":
+            part, upper = self._of_the_image(part, upper)
         time = tuple(s.start for s in leading)
         depth = self._depth or 1
         start = plane.start // depth * depth
@@ -124,6 +129,14 @@ class Slabs:
             self._buffer[plane.start - start, :, upper, lower] = part[0]
         else:
             self._keep(time, (plane, upper, lower), part)
+
+    def _of_the_image(
+        self, part: NDArray[np.float16], z: slice
+    ) -> tuple[NDArray[np.float16], slice]:
+        """Leave out the slices between those of the image."""
+        first = -(-z.start // self.stretch)
+        part = part[:, :, first * self.stretch - z.start :: self.stretch]
+        return part, slice(first, first + part.shape[2])
 
     def flush(self) -> None:
         """Write what is still held in memory."""
@@ -141,6 +154,8 @@ class Slabs:
         where = dict(zip(self.turn, box, strict=True))
         axes = dict(zip(self.turn, (0, 2, 3), strict=True))
         turned = planes.transpose(1, *(axes[a] for a in SPATIAL))
+        if turned.size == 0:
+            return
         with telling_of_the_disk():
             self.kept[(*time, slice(None), *(where[a] for a in SPATIAL))] = turned
 
