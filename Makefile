@@ -11,10 +11,10 @@ XVFB := $(if $(DISPLAYED),,xvfb-run -a -s "-screen 0 1600x1000x24")
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo napari test lint docs zootable weights bench clean viewer-packages
+.PHONY: help demo napari test test-all run-tests lint docs zootable weights bench clean viewer-packages
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 demo: viewer-packages $(VENV)/.all ## segment, fine-tune and score a real image; write pictures
 	$(BIN)/napari-segzoo demo
@@ -22,10 +22,14 @@ demo: viewer-packages $(VENV)/.all ## segment, fine-tune and score a real image;
 napari: viewer-packages $(VENV)/.all ## open napari with the plugin
 	$(BIN)/napari
 
-test: viewer-packages $(VENV)/.test ## all tests, those of the real viewer included
+test: SELECTED := -m "not slow"
+test: run-tests ## tests, those of the real viewer included
+test-all: run-tests ## those that are slow too
+
+run-tests: viewer-packages $(VENV)/.test
 	$(BIN)/npe2 validate napari-segzoo
 	$(XVFB) $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	    --no-loadscope-reorder $(PYTEST_ARGS)
+	    --no-loadscope-reorder $(SELECTED) $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint ## formatting, lint and types
 	$(BIN)/ruff format --check .

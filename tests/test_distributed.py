@@ -80,7 +80,6 @@ def files_of(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.mark.slow
 def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(
     tmp_path, image, monkeypatch
 ):
@@ -144,6 +143,7 @@ def share(run, model):
     return workers.Shared(*where, options, plan, intensity, run.prediction.origin)
 
 
+@pytest.mark.slow
 def test_the_images_of_a_folder_share_their_workers(tmp_path, monkeypatch):
     import distributed as dask
 

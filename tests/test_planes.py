@@ -213,8 +213,16 @@ def test_a_cancelled_run_leaves_nothing(temporary):
     assert left_in(temporary) == []
 
 
-@pytest.mark.parametrize("buffer", [1 << 20, 20_000, 1])
-@pytest.mark.parametrize("output", ["probabilities", "instances"])
+@pytest.mark.parametrize(
+    ("buffer", "output"),
+    [
+        (1 << 20, "probabilities"),
+        (1, "instances"),
+        pytest.param(20_000, "probabilities", marks=pytest.mark.slow),
+        pytest.param(1, "probabilities", marks=pytest.mark.slow),
+        pytest.param(20_000, "instances", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, buffer, output):
     monkeypatch.setattr(slabs, "BUFFER_BYTES", buffer)
     monkeypatch.setattr(files, "SAVE_SECONDS", 0)
@@ -235,6 +243,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, monkeypatch, buffer, o
         assert len(computed) < 1.7 * tiles
 
 
+@pytest.mark.slow
 def test_after_memory_ran_out_a_run_goes_on_with_its_smaller_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SAVE_SECONDS", 0)
     monkeypatch.setattr(slabs, "BUFFER_BYTES", 1)

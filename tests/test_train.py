@@ -126,6 +126,7 @@ def run_alone(*words):
     return subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_one_that_was_not(folders, tmp_path):
     """The process is killed at a random moment, while it writes checkpoints without pause."""
     common = ["--data", str(folders), *COMMAND, "--epochs", "8", "--checkpoint-seconds", "0"]

@@ -69,6 +69,7 @@ def test_a_plane(viewer, open_dock, choose, make_model, stroke, finish, qtbot, b
     assert metrics.form.spacing.text() == "0.5 × 0.5 micrometer"
 
 
+@pytest.mark.slow
 def test_an_anisotropic_stack(viewer, open_dock, choose, make_model, stroke, finish, qtbot):
     rng = np.random.default_rng(0)
     stack = rng.integers(0, 40, (12, 48, 48)).astype(np.uint8)
