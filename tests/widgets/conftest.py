@@ -1,6 +1,5 @@
 """A real viewer with the plugin, and what a user does with menus and mouse."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,6 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
-
-sys.modules["napari.layers.shapes._accelerated_triangulate_numba"] = None
-"""Which napari would compile for many seconds, for a handful of shapes."""
 
 WAIT = 60_000
 """Milliseconds within which any run of these tests ends, also on a busy machine."""

@@ -57,7 +57,7 @@ def turn(
     for order in TURNS:
         shown = {a: a for a in layout.axes} | dict(zip(SPATIAL, order, strict=True))
         turned = {a: ranges[shown[a]] for a in ranges}
-        volume, inside = image, mask if whole else None
+        volume, inside = image, mask
         if order[0] != "Z" and stretch > 1:
             volume = Stretched(volume, layout.axes.index("Z"), stretch)
             if whole:
