@@ -45,10 +45,10 @@ def parts(draw, **sizes):
     return first
 
 
-@given(parts(Y=90, X=110), st.sampled_from([0.0, 0.25, 0.5]), st.sampled_from([1 << 30, 900]))
+@given(parts(Y=70, X=80), st.sampled_from([0.0, 0.25, 0.5]), st.sampled_from([1 << 30, 900]))
 @settings(max_examples=15)
 def test_any_part_of_a_plane(first, overlap, column_voxels):
-    model, image = tiny_model(), noise((90, 110))
+    model, image = tiny_model(), noise((70, 80))
     how = {"tile": 16, "overlap": overlap, "column_voxels": column_voxels}
     how["output"] = "probabilities"
     plain, _ = run_with({}, model, image, "YX", **how)

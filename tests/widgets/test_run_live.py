@@ -189,7 +189,9 @@ def as_dask(array):
     return da.from_array(array, chunks=array.chunks, asarray=False)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("zarr", marks=pytest.mark.slow), "dask", "pyramid"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(k, marks=pytest.mark.slow) for k in ("zarr", "dask")), "pyramid"]
+)
 def test_lazily_loaded_images_fill_in_tile_by_tile(
     viewer, run, choose, finish, gate, run_until, tmp_path, monkeypatch, kind
 ):

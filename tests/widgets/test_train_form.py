@@ -58,7 +58,9 @@ def test_options_of_a_network_that_cannot_be_read(train):
     assert not train.running
 
 
-@pytest.mark.parametrize("tune", TUNES)
+@pytest.mark.parametrize(
+    "tune", [pytest.param(t, marks=[pytest.mark.slow] * (t != "norm")) for t in TUNES]
+)
 def test_what_may_change_of_the_model_is_kept(train, finish, tune):
     before = {
         name: value.clone()
