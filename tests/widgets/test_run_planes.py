@@ -38,9 +38,10 @@ def test_result_equals_the_core(viewer, run, choose, finish, volume, task, outpu
     assert "Planes" not in run.status.text()
     assert "mean of slices along Z, Y and X" in run.plan.text()
     result = viewer.layers[f"volume {output}"]
-    expected = segzoo.predict(model, volume, axes="ZYX", output=output, planes="zyx")
+    image = segzoo.Image(volume, "ZYX", (2, 1, 1))
+    expected = segzoo.predict(model, image, output=output, planes="zyx")
     np.testing.assert_array_equal(result.data, expected)
-    assert not np.array_equal(expected, segzoo.predict(model, volume, axes="ZYX", output=output))
+    assert not np.array_equal(expected, segzoo.predict(model, image, output=output))
     assert tuple(result.scale) == (2, 1, 1)
     assert result.metadata["napari_segzoo"]["options"]["planes"] == "zyx"
 
