@@ -93,7 +93,7 @@ class Slabs:
     turn : str
         One of `TURNS`.
     stretch : int
-        How many times as many Z the planes have as the image, which every such one of is kept.
+        How many times as finely as the image the planes have Z; what lies between is left out.
     planes_kept : int
         Planes, counted over all time points, that are on disk and not held in memory.
     """
