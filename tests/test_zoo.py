@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from zoo_cases import CASES, CASES_QUICKLY, IDS, NAMES, NAMES_QUICKLY, Case
+from zoo_cases import CASES, IDS, Case
 
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import create_model, get_spec, list_models
@@ -17,10 +17,13 @@ from napari_segzoo.zoo.cost import configuration_cost, cost, planning_cost, voxe
 from napari_segzoo.zoo.receptive_field import reach, receptive_field
 
 PUBLISHED = [(spec.name, count) for spec in list_models() for count in spec.published]
+NAMES = [spec.name for spec in list_models()]
+FIRST = {spec.builder: spec.name for spec in reversed(list_models())}.values()
+NAMES_QUICKLY = [pytest.param(n, marks=[pytest.mark.slow] * (n not in FIRST)) for n in NAMES]
+"""The first network of each builder; stored figures of the others are measured by test-all."""
 FLAT = [case for case in CASES if case.ndim == 2 and case.name != "u2net"]  # as U²-NetP
 BOUNDED = [case for case in FLAT if get_spec(case.name).tile_invariant]
 every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
-every_case_quickly = pytest.mark.parametrize("case", CASES_QUICKLY)
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +157,7 @@ def _measure_statistics(network, x):
         network.train()(x)
 
 
-@every_case_quickly
+@every_case
 def test_every_parameter_learns(case: Case):
     network = case.build(in_channels=2, num_classes=3)
     size = (*case.size[:-1], 64)
@@ -188,7 +191,7 @@ def test_evaluation_is_deterministic_and_side_outputs_start_with_the_main_one(ca
             assert torch.equal(y, network.outputs(x)[0])
 
 
-@every_case_quickly
+@every_case
 def test_training_takes_a_single_image(case: Case):
     network = case.build(in_channels=1, num_classes=2).train()
     *others, last = network.divisor
@@ -196,7 +199,7 @@ def test_training_takes_a_single_image(case: Case):
     network(torch.rand(1, 1, *size)).sum().backward()
 
 
-@every_case_quickly
+@every_case
 def test_saved_weights_give_the_same_result_to_the_bit(case: Case):
     network = case.build(in_channels=1, num_classes=2)
     x = torch.rand(1, 1, *case.size)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
 
-from napari_segzoo.zoo import create_model, get_spec, list_models
+from napari_segzoo.zoo import create_model, list_models
 
 
 @dataclass(frozen=True)
@@ -69,19 +68,3 @@ def _cases() -> list[Case]:
 
 CASES = _cases()
 IDS = [f"{case.name}-{case.ndim}d" for case in CASES]
-
-
-def _one_of_each(items: list[Any], ids: list[str], kinds: list[Any]) -> list[Any]:
-    """Mark all but the first of each kind as slow: they differ in numbers alone."""
-    seen: set[Any] = set()
-    parameters = []
-    for item, name, kind in zip(items, ids, kinds, strict=True):
-        parameters.append(pytest.param(item, id=name, marks=[pytest.mark.slow] * (kind in seen)))
-        seen.add(kind)
-    return parameters
-
-
-NAMES = [spec.name for spec in list_models()]
-NAMES_QUICKLY = _one_of_each(NAMES, NAMES, [spec.builder for spec in list_models()])
-CASES_QUICKLY = _one_of_each(CASES, IDS, [(get_spec(c.name).builder, c.ndim) for c in CASES])
-FLAT_QUICKLY = [p for p in CASES_QUICKLY if p.values[0].ndim == 2]
