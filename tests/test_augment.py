@@ -32,7 +32,7 @@ def test_without_changes_a_patch_is_a_crop(shape, patch):
         def uniform(self, low, high, size=None):
             return np.zeros(size) if size else 0.0
 
-    image, target = sample_patch(source, middle, patch, STILL, Centred())
+    image, target, _ = sample_patch(source, middle, patch, STILL, Centred())
     where = tuple(slice(c, c + n) for c, n in zip(corner, patch, strict=True))
     np.testing.assert_allclose(image, source.image[(slice(None), *where)], atol=1e-4)
     np.testing.assert_array_equal(target, source.target[where])
@@ -43,7 +43,7 @@ def test_changed_patches_hold_known_labels_only(shape, patch):
     source, rng = item(shape), np.random.default_rng(1)
     for _ in range(20):
         chosen, centre = draw_centre([source], [0, 1, 2], rng)
-        image, target = sample_patch(chosen, centre, patch, Augmentation(), rng)
+        image, target, _ = sample_patch(chosen, centre, patch, Augmentation(), rng)
         assert image.shape == (2, *patch)
         assert target.shape == patch
         assert set(target.unique().tolist()) <= {IGNORE, 0, 1, 2}
@@ -52,7 +52,7 @@ def test_changed_patches_hold_known_labels_only(shape, patch):
 
 def test_what_lies_outside_the_image_is_unknown():
     source = item((6, 6))
-    _, target = sample_patch(source, np.array([3, 3]), (16, 16), STILL, np.random.default_rng(0))
+    _, target, _ = sample_patch(source, np.array([3, 3]), (16, 16), STILL, np.random.default_rng(0))
     assert (target == IGNORE).sum() >= 16 * 16 - 6 * 6
 
 
@@ -63,7 +63,7 @@ def test_image_and_labels_move_together():
     bright[16:48, 24:56] = True
     source = training_image(bright[None].astype(np.float32), bright.astype(np.int8))
     for _ in range(20):
-        image, target = sample_patch(source, np.array([32, 40]), (32, 32), Augmentation(), rng)
+        image, target, _ = sample_patch(source, np.array([32, 40]), (32, 32), Augmentation(), rng)
         known = target != IGNORE
         clear = known & ((image[0] < 0.05) | (image[0] > 0.95))
         assert ((image[0] > 0.5) == (target == 1))[clear].all()

@@ -10,8 +10,10 @@ from torch.nn import functional as F
 import napari_segzoo as segzoo
 from napari_segzoo.training import Finished, StepDone
 from napari_segzoo.training.adapt import WeightAverage
+from napari_segzoo.training.batch import Batch
 from napari_segzoo.training.data import IGNORE, interior_and_border, training_image
 from napari_segzoo.training.head import fit_head
+from napari_segzoo.training.pseudo_labels import PseudoLabels
 from napari_segzoo.training.start import Merged, count_objects
 from napari_segzoo.training.undrawn import UndrawnLoss
 
@@ -128,14 +130,14 @@ def test_keeping_bears_on_voxels_that_are_not_drawn_alone():
     target = torch.full((1, 4, 4), IGNORE)
     target[0, :2] = 1
     loss = UndrawnLoss(keep=2.0, teacher=torch.nn.Identity())
-    value = loss(logits, x, x, target, torch.float32)
+    value = loss(logits, Batch(x, x, target, None), torch.float32)
     wanted = F.softmax(x, 1)
     entropy = -(wanted * F.log_softmax(logits, 1)).sum(1)
     torch.testing.assert_close(value, 2 * entropy[0, 2:].mean())
     value.backward()
     assert not logits.grad[0, :, :2].any()
     same = x.clone().requires_grad_()
-    loss(same, x, x, target, torch.float32).backward()
+    loss(same, Batch(x, x, target, None), torch.float32).backward()
     assert same.grad.abs().max() < 1e-6, "nothing to learn where the network is the teacher"
 
 
@@ -150,7 +152,8 @@ def test_a_teacher_that_the_strokes_contradict_is_doubted(right, left):
     found[0, : round(20 * right), 1] = 1
     logits = F.one_hot(found, 2).movedim(-1, 1).float()
     loss = UndrawnLoss(keep=2.0, teacher=torch.nn.Identity(), keep_doubted=0.1)
-    values = [float(loss(logits, logits, logits, target, torch.float32)) for _ in range(60)]
+    batch = Batch(logits, logits, target, None)
+    values = [float(loss(logits, batch, torch.float32)) for _ in range(60)]
     assert len(set(values[:39])) == 1, "early on, all may be wrong"
     assert values[-1] == pytest.approx(values[0] * left / 2)
 
@@ -183,3 +186,48 @@ def test_few_outlines_change_a_base_that_finds_such_objects_a_little():
     statistics = [name for name in old if "running" in name]
     assert statistics and all(torch.equal(old[name], new[name]) for name in statistics)
     assert not torch.equal(old["head.weight"], new["head.weight"])
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The steps at which a training looked at its own images."""
+    seen = []
+    look = PseudoLabels.look
+    monkeypatch.setattr(
+        PseudoLabels, "look", lambda self, step, *rest: (seen.append(step), look(self, step, *rest))
+    )
+    return seen
+
+
+@pytest.mark.parametrize("from_base", [False, True])
+def test_a_network_new_to_the_classes_learns_from_pseudo_labels(looks, from_base):
+    image, truth = squares()
+    base = tiny_model(widths=(8, 16)) if from_base else None
+    options = {} if from_base else {"architecture_options": {"widths": (8, 16)}}
+    tune(image, strokes(~truth, truth), base=base, steps=40, **options)
+    assert looks == [16, 32]
+
+
+def test_strokes_drawn_meanwhile_begin_the_pseudo_labels_anew(looks):
+    image, truth = squares()
+    drawn = strokes(~truth, truth)
+    more = drawn.copy()
+    more[tuple(np.argwhere(~truth)[:12].T)] = 1
+    asked = iter([None] * 9 + [more])
+    small = {"architecture_options": {"widths": (8, 16)}}
+    tune(image, drawn, steps=40, more=lambda: next(asked, None), **small)
+    assert looks == [26]
+
+
+@pytest.mark.parametrize("drawn", ["known", "dense", "stack"])
+def test_what_is_known_or_drawn_needs_no_pseudo_labels(trained, looks, drawn):
+    image, truth = squares(48, ndim=3) if drawn == "stack" else squares()
+    labels = strokes(~truth, truth)
+    small = {"architecture_options": {"widths": (4, 8)}}
+    if drawn == "known":
+        tune(image, labels, base=trained[0], steps=20)
+    elif drawn == "dense":
+        tune(image, truth.astype(np.uint8) + 1, steps=20, **small)
+    else:
+        tune(image, labels, steps=20, **small)
+    assert not looks

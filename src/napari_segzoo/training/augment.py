@@ -74,7 +74,7 @@ def sample_patch(
     patch: Sequence[int],
     augmentation: Augmentation,
     rng: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Cut one changed patch.
 
     Parameters
@@ -91,6 +91,8 @@ def sample_patch(
     image : Tensor of float32, (C, *patch)
     target : Tensor of int64, patch
         `IGNORE` outside the image and where nothing is drawn.
+    guess : Tensor of float32, (K, *patch), or None
+        Class probabilities, 0 where nobody has looked.
     """
     ndim = len(patch)
     size = np.array(item.target.shape)
@@ -101,10 +103,15 @@ def sample_patch(
     where = where + torch.from_numpy(middle.astype(np.float32))
     extent = torch.from_numpy(np.maximum(size - 1, 1).astype(np.float32))
     grid = (2 * where / extent - 1).flip(-1)[None]
-    image = F.grid_sample(item.image[None], grid, padding_mode="reflection", align_corners=True)[0]
+    image = _look_up(item.image, grid)
+    guess = None if item.guess is None else _look_up(item.guess, grid)
     known = (item.target.float() - IGNORE)[None, None]
     target = F.grid_sample(known, grid, mode="nearest", padding_mode="zeros", align_corners=True)
-    return image, target[0, 0].round().long() + IGNORE
+    return image, target[0, 0].round().long() + IGNORE, guess
+
+
+def _look_up(values: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(values[None], grid, padding_mode="reflection", align_corners=True)[0]
 
 
 def change_intensity(image: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:

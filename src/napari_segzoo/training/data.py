@@ -35,11 +35,14 @@ class TrainingImage:
         Class of each voxel, `IGNORE` where nothing is known.
     drawn : mapping of int to int32 ndarray (N,)
         Drawn voxels of each class, as indices into the flattened target.
+    guess : Tensor of float32, (K, [Z,] Y, X), optional
+        Class probabilities, 0 where nobody has looked.
     """
 
     image: Tensor
     target: Tensor
     drawn: Mapping[int, NDArray[np.int32]]
+    guess: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _find_head(
         and set(module.kernel_size) == {1}
         and module.bias is not None
     ]
-    image, _ = sample_patch(item, np.zeros(len(patch)), patch, Augmentation(), rng)
+    image, _, _ = sample_patch(item, np.zeros(len(patch)), patch, Augmentation(), rng)
     with torch.inference_mode():
         logits = network.eval()(image[None])
     for hook in hooks:
@@ -191,7 +191,7 @@ def _take_voxels(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a patch (C, *patch), the flat indices of some of its voxels, and their classes."""
     item, centre = draw_centre(training, classes, rng)
-    image, target = sample_patch(item, centre, patch, Augmentation(), rng)
+    image, target, _ = sample_patch(item, centre, patch, Augmentation(), rng)
     flat = target.flatten()
     voxels = torch.cat([_some(flat == c, rng) for c in (IGNORE, *classes)])
     return image, voxels, flat[voxels]

@@ -87,6 +87,7 @@ class _Trainer:
         while progress < 1 and not job.stop():
             rate = job.learning_rate * rate_factor(progress)
             try:
+                self._look_again(step)
                 losses.append(self._step(rate))
             except (MemoryError, RuntimeError) as error:
                 yield self._step_down(error)
@@ -122,12 +123,20 @@ class _Trainer:
     def _learn_from(self, drawn: Drawn, step: int) -> None:
         """Take patches from what is drawn, from the next step on."""
         from .losses import make_loss
+        from .pseudo_labels import PseudoLabels
 
         self.drawn, self.drawn_at = drawn, step
         self.classes = sorted({c for item in drawn.training for c in item.drawn})
         name = self.job.options.loss
         weights = _class_weights(drawn, self.job) if name == "weighted_cross_entropy" else None
         self.loss = make_loss(name, weights=weights, device=self.device)
+        self.items, self.pseudo_labels = drawn.training, None
+        if self.undrawn.wants_guesses:
+            divisor: Sequence[int] = self.plain.divisor  # type: ignore[assignment]
+            self.pseudo_labels = PseudoLabels(
+                drawn.training, self.job.info.num_outputs, divisor, self.precision, step
+            )
+            self.items = self.pseudo_labels.items
 
     def _look_for_more(self, step: int) -> Iterator[Event]:
         try:
@@ -158,14 +167,14 @@ class _Trainer:
     def _step(self, rate: float) -> float:
         import torch
 
+        from .batch import draw_batch
         from .losses import total_loss
         from .tune import plain_state
 
-        x, unchanged, target = self._batch()
-        undrawn = partial(
-            self.undrawn, x=x, unchanged=unchanged, target=target, precision=self.precision
-        )
-        loss = total_loss(self.network, x, target, self.loss, self.precision, undrawn)
+        batch = draw_batch(self.items, self.patch, self.batch, self.augmentation, self.rng)
+        batch = batch.to(self.device, self.layout)
+        undrawn = partial(self.undrawn, batch=batch, precision=self.precision)
+        loss = total_loss(self.network, batch.x, batch.target, self.loss, self.precision, undrawn)
         self.optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -179,24 +188,11 @@ class _Trainer:
             )
         return value
 
-    def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return patches, the same before their intensities were changed, and targets."""
-        import torch
-
-        from .augment import change_intensity, draw_centre, sample_patch
-
-        changed, unchanged, targets = [], [], []
-        for _ in range(self.batch):
-            item, centre = draw_centre(self.drawn.training, self.classes, self.rng)
-            image, target = sample_patch(item, centre, self.patch, self.augmentation, self.rng)
-            changed.append(change_intensity(image, self.augmentation, self.rng))
-            unchanged.append(image)
-            targets.append(target)
-        x, before = (
-            torch.stack(images).to(self.device).contiguous(memory_format=self.layout)
-            for images in (changed, unchanged)
-        )
-        return x, before, torch.stack(targets).to(self.device)
+    def _look_again(self, step: int) -> None:
+        """Renew the pseudo-labels if it is time to."""
+        if self.pseudo_labels is not None and self.pseudo_labels.due(step):
+            network = self._averaged_model().network.to(self.device)
+            self.pseudo_labels.look(step, network, self.device, self.job.stop)
 
     def _step_down(self, error: Exception) -> Note:
         """Halve the batch if memory ran out; raise the error again if it is another one."""

@@ -26,6 +26,8 @@ out the more is drawn."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
+AGREE = 4.0
+"""Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60
 """Outlined objects by which a base that finds such objects already goes half of the way."""
 LEAST = 0.25
@@ -92,7 +94,7 @@ def make_start(job: Job) -> Start:
     sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
     if job.base is None:
         network = SegmentationModel.create(job.info).network
-        undrawn = UndrawnLoss(smooth=job.drawn.sparsity * SMOOTHNESS if sparse else 0.0)
+        undrawn = _learn_alone(job.info.ndim, job.drawn.sparsity if sparse else 0.0)
         return Start(network.train(), _fit_patch(job, network.divisor), undrawn)  # type: ignore[arg-type]
     network = adapt(job.base, job.info).network
     old = adapt(job.base, _with_old_classes(job)).network.eval()
@@ -124,15 +126,18 @@ def count_objects(item: TrainingImage) -> int:
 def _what_to_keep(
     fit: HeadFit | None, network: nn.Module, old: nn.Module, count: int, sparsity: float
 ) -> UndrawnLoss:
-    smooth = SMOOTHNESS * sparsity
-    if fit is None:
-        return UndrawnLoss(smooth)
-    if fit.stands_for is not None:
+    if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, count)
         return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, KEEP_FITTED)
-    if not sparsity:
-        return UndrawnLoss()
-    return UndrawnLoss(smooth, KEEP_FITTED, copy.deepcopy(network).eval())
+    alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
+    if fit is None or alone.keep or not sparsity:
+        return alone
+    return UndrawnLoss(alone.smooth, KEEP_FITTED, copy.deepcopy(network).eval())
+
+
+def _learn_alone(ndim: int, sparsity: float) -> UndrawnLoss:
+    """What a network that does not know the drawn classes learns where nothing is drawn."""
+    return UndrawnLoss(sparsity * SMOOTHNESS, sparsity * AGREE if ndim == 2 else 0.0)
 
 
 def _with_old_classes(job: Job) -> ModelInfo:

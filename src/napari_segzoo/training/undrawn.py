@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .batch import Batch
 from .data import IGNORE
 from .smoothness import smoothness
 
+GROWING = 40
 PATIENCE, LEARNT, MEMORY = 40, 0.82, 0.05
 """From this step on, so much of the worst drawn class must be right, on average over the latest
 steps, each of which counts so much."""
@@ -25,11 +27,12 @@ class UndrawnLoss:
     smooth : float
         Weight of `smoothness`, which draws borders to where the image changes.
     keep : float
-        Weight of the cross-entropy against `teacher` on voxels that are not drawn, which
+        Weight of the cross-entropy on voxels that are not drawn against `teacher`, which
         keeps what a trained network knows (learning without forgetting: Li & Hoiem 2016,
-        ECCV, arXiv:1606.09282).
+        ECCV, arXiv:1606.09282), or without one against pseudo-labels; then it grows to this
+        over the first `GROWING` patches with any.
     teacher : Module or None
-        The network as it was before training; None for `keep` 0.
+        The network as it was before training.
     keep_doubted : float or None
         What `keep` becomes once what is drawn turns out not to be learnt beside what the teacher
         says; None to hold on to it.
@@ -40,7 +43,13 @@ class UndrawnLoss:
     teacher: nn.Module | None = None
     keep_doubted: float | None = None
     _steps: int = 0
+    _guessed: int = 0
     _right: float = 1.0
+
+    @property
+    def wants_guesses(self) -> bool:
+        """Whether it learns from pseudo-labels."""
+        return self.keep > 0 and self.teacher is None
 
     def to(self, device: torch.device) -> UndrawnLoss:
         """Return the same with the teacher on a device."""
@@ -49,9 +58,7 @@ class UndrawnLoss:
     def __call__(
         self,
         logits: Tensor,
-        x: Tensor,
-        unchanged: Tensor,
-        target: Tensor,
+        batch: Batch,
         precision: torch.dtype,
     ) -> Tensor:
         """Return one number.
@@ -59,26 +66,28 @@ class UndrawnLoss:
         Parameters
         ----------
         logits : Tensor, (N, K, [Z,] Y, X)
-            What the network makes of `x`.
-        x, unchanged : Tensor of float, (N, C, [Z,] Y, X)
-            The patches, and the same before their intensities were changed.
-        target : Tensor of int64, (N, [Z,] Y, X)
-            `IGNORE` where nothing is drawn.
+            What the network makes of the batch.
+        batch : Batch
+            On the same device.
         precision : torch.dtype
             Of the teacher's forward pass.
         """
         if self.keep_doubted is not None:
-            self._look_at(logits, target)
+            self._look_at(logits, batch.target)
         total = torch.zeros((), device=logits.device)
+        undrawn = batch.target == IGNORE
         if self.smooth:
-            total = total + self.smooth * smoothness(logits, x)
+            total = total + self.smooth * smoothness(logits, batch.x)
         if self.teacher is not None:
-            amp = torch.autocast(x.device.type, precision, enabled=precision != torch.float32)
+            amp = torch.autocast(logits.device.type, precision, enabled=precision != torch.float32)
             with torch.no_grad(), amp:
-                wanted = torch.softmax(self.teacher(unchanged).float(), dim=1)
-            entropy = -(wanted * F.log_softmax(logits, dim=1)).sum(dim=1)
-            undrawn = target == IGNORE
-            total = total + self.keep * (entropy * undrawn).sum() / undrawn.sum().clamp_min(1)
+                wanted = torch.softmax(self.teacher(batch.unchanged).float(), dim=1)
+            total = total + self.keep * _disagreement(logits, wanted, undrawn)
+        elif batch.guess is not None:
+            self._guessed += 1
+            undrawn &= batch.guess.sum(dim=1) > 0
+            weight = self.keep * min(1.0, self._guessed / GROWING)
+            total = total + weight * _disagreement(logits, batch.guess, undrawn)
         return total
 
     def _look_at(self, logits: Tensor, target: Tensor) -> None:
@@ -90,3 +99,9 @@ class UndrawnLoss:
         self._right += MEMORY * (worst - self._right)
         if self._steps >= PATIENCE and self._right < LEARNT and self.keep_doubted is not None:
             self.keep, self.keep_doubted = self.keep_doubted, None
+
+
+def _disagreement(logits: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
+    """Mean cross-entropy against wanted probabilities (N, K, ...) over some voxels (N, ...)."""
+    entropy = -(wanted * F.log_softmax(logits, dim=1)).sum(dim=1)
+    return (entropy * where).sum() / where.sum().clamp_min(1)
