@@ -75,7 +75,7 @@ def finetune(
         "background": 0 itself is the background and 1, 2, ... the foreground classes.
     budget : float, optional
         Seconds, reading included; 60 if neither this nor `steps` is given. Strokes on a base are
-        learnt after at most 400 steps, or one for every 8 drawn voxels if that is more, and the
+        learnt after at most 150 steps, or one for every 16 drawn voxels if that is more, and the
         training ends.
     steps : int, optional
         Optimisation steps instead.

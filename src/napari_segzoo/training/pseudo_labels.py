@@ -26,7 +26,7 @@ ZOOMS = (1, 2)
 LEAST_WAIT, WAIT = 16, 1 / 3
 """Steps from one look to the next, at least, and as a share of those done."""
 ROOM = 1 << 19
-"""Voxels that are looked at each time, if there are more than one window of them."""
+"""Voxels after which a look ends."""
 WINDOW, CONTEXT = 256, 32
 """Side of what is looked at in one piece, and how far beyond it the network sees."""
 

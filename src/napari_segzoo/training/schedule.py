@@ -4,9 +4,9 @@ from __future__ import annotations
 
 WARM_UP = 0.05
 POWER = 0.9
-FEW_STROKES = 400
+FEW_STROKES = 150
 """Steps from a base after which a few strokes are learnt; more learn them by heart."""
-VOXELS_PER_STEP = 8
+VOXELS_PER_STEP = 16
 """Drawn voxels for which one step more is worth its time."""
 
 
