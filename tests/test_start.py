@@ -204,7 +204,7 @@ def test_a_network_new_to_the_classes_learns_from_pseudo_labels(looks, from_base
     image, truth = squares()
     base = tiny_model(widths=(8, 16)) if from_base else None
     options = {} if from_base else {"architecture_options": {"widths": (8, 16)}}
-    tune(image, strokes(~truth, truth), base=base, steps=40, **options)
+    tune(image, strokes(~truth, truth), base=base, steps=33, **options)
     assert looks == [16, 32]
 
 
@@ -215,19 +215,19 @@ def test_strokes_drawn_meanwhile_begin_the_pseudo_labels_anew(looks):
     more[tuple(np.argwhere(~truth)[:12].T)] = 1
     asked = iter([None] * 9 + [more])
     small = {"architecture_options": {"widths": (8, 16)}}
-    tune(image, drawn, steps=40, more=lambda: next(asked, None), **small)
+    tune(image, drawn, steps=27, more=lambda: next(asked, None), **small)
     assert looks == [26]
 
 
 @pytest.mark.parametrize("drawn", ["known", "dense", "stack"])
 def test_what_is_known_or_drawn_needs_no_pseudo_labels(trained, looks, drawn):
-    image, truth = squares(48, ndim=3) if drawn == "stack" else squares()
+    image, truth = squares(32, ndim=3) if drawn == "stack" else squares()
     labels = strokes(~truth, truth)
     small = {"architecture_options": {"widths": (4, 8)}}
     if drawn == "known":
-        tune(image, labels, base=trained[0], steps=20)
+        tune(image, labels, base=trained[0], steps=17)
     elif drawn == "dense":
-        tune(image, truth.astype(np.uint8) + 1, steps=20, **small)
+        tune(image, truth.astype(np.uint8) + 1, steps=17, **small)
     else:
-        tune(image, labels, steps=20, **small)
+        tune(image, labels, steps=17, **small)
     assert not looks
