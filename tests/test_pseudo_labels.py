@@ -92,9 +92,10 @@ def test_a_patch_shows_the_same_place_of_image_and_probabilities():
 def test_batches_have_pseudo_labels_if_images_do():
     rng = np.random.default_rng(0)
     item = checkerboard((32, 32))
-    assert draw_batch([item], (16, 16), 3, Augmentation(), rng).guess is None
+    assert draw_batch([item], [0, 1], (16, 16), 3, Augmentation(), rng).guess is None
     found = make([item])
-    assert draw_batch(found.items, (16, 16), 3, Augmentation(), rng).guess.shape == (3, 2, 16, 16)
+    batch = draw_batch(found.items, [0, 1], (16, 16), 3, Augmentation(), rng)
+    assert batch.guess.shape == (3, 2, 16, 16)
 
 
 def test_pseudo_labels_count_where_there_are_some_and_nothing_is_drawn():

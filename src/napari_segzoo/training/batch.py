@@ -44,13 +44,13 @@ class Batch:
 
 def draw_batch(
     items: Sequence[TrainingImage],
+    classes: Sequence[int],
     patch: Sequence[int],
     count: int,
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Batch:
-    """Cut `count` patches of size `patch`; each drawn class is as likely in their middles."""
-    classes = sorted({c for item in items for c in item.drawn})
+    """Cut `count` patches of size `patch`; each of `classes` is as likely in their middles."""
     changed, unchanged, targets, guesses = [], [], [], []
     for _ in range(count):
         item, centre = draw_centre(items, classes, rng)

@@ -171,7 +171,9 @@ class _Trainer:
         from .losses import total_loss
         from .tune import plain_state
 
-        batch = draw_batch(self.items, self.patch, self.batch, self.augmentation, self.rng)
+        batch = draw_batch(
+            self.items, self.classes, self.patch, self.batch, self.augmentation, self.rng
+        )
         batch = batch.to(self.device, self.layout)
         undrawn = partial(self.undrawn, batch=batch, precision=self.precision)
         loss = total_loss(self.network, batch.x, batch.target, self.loss, self.precision, undrawn)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..inference.tiling import round_up
 from .data import TrainingImage
+from .step import find_memory_format
 
 ZOOMS = (1, 2)
 """What it says at each of them is averaged."""
@@ -59,7 +60,11 @@ class PseudoLabels:
         self._divisor, self._precision = divisor, precision
         self._begun = step
         self._due = step + LEAST_WAIT
-        self.items = [replace(item, guess=_nothing_yet(item, count)) for item in items]
+        nothing = [np.zeros((count, *item.target.shape), np.float32) for item in items]
+        self.items = [
+            replace(item, guess=torch.from_numpy(guess))
+            for item, guess in zip(items, nothing, strict=True)
+        ]
         self._windows = [(n, w) for n, item in enumerate(self.items) for w in _windows(item)]
         self._next = 0
 
@@ -114,11 +119,8 @@ class PseudoLabels:
 
     def _classify(self, network: nn.Module, x: Tensor, zoom: int) -> Tensor:
         """Return the class probabilities of (1, C, [Z,] Y, X), looked at enlarged."""
-        mode, layout = (
-            ("bilinear", torch.channels_last)
-            if x.ndim == 4
-            else ("trilinear", torch.channels_last_3d)
-        )
+        layout = find_memory_format(x.ndim - 2, x.device)
+        mode = "bilinear" if x.ndim == 4 else "trilinear"
         enlarged = F.interpolate(x, scale_factor=float(zoom), mode=mode)
         size = enlarged.shape[2:]
         beyond = [round_up(n, d) - n for n, d in zip(size, self._divisor, strict=True)]
@@ -131,10 +133,6 @@ class PseudoLabels:
         inside = [slice(0, n) for n in size]
         p = torch.softmax(logits.float()[(slice(None), slice(None), *inside)], dim=1)
         return F.interpolate(p, scale_factor=1 / zoom, mode="area")
-
-
-def _nothing_yet(item: TrainingImage, count: int) -> Tensor:
-    return torch.from_numpy(np.zeros((count, *item.target.shape), np.float32))
 
 
 def _windows(item: TrainingImage) -> list[tuple[slice, ...]]:
