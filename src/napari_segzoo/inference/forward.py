@@ -71,7 +71,7 @@ def make_forward(
 
     def forward(tiles: NDArray[np.float32]) -> Tensor:
         with torch.inference_mode():
-            x = torch.from_numpy(tiles).to(device, non_blocking=True)
+            x = _send(tiles, device)
             total = probabilities(x)
             for axes in mirrors[1:]:
                 total += probabilities(x.flip(axes)).flip(axes)
@@ -101,6 +101,14 @@ def torch_engine(
     return compute
 
 
+def _send(tiles: NDArray[np.float32], device: torch.device) -> Tensor:
+    """Copy tiles to a device, to a GPU from pinned memory and without waiting for it."""
+    x = torch.from_numpy(tiles)
+    if device.type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def _autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[Any]:
     if precision == torch.float32:
         return nullcontext()
@@ -124,7 +132,8 @@ def to_labels(scores: Tensor, *, foreground_only: bool) -> NDArray[Any]:
     if scores.device.type == "cpu":
         labels = _first_largest(scores.numpy(), dtype)
     else:
-        labels = scores.argmax(dim=0).to(torch.int32).cpu().numpy().astype(dtype)
+        sent = torch.uint8 if dtype == np.uint8 else torch.int32
+        labels = scores.argmax(dim=0).to(sent).cpu().numpy().astype(dtype, copy=False)
     return (labels > 0).astype(np.uint8) if foreground_only else labels
 
 
