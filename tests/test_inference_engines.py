@@ -132,6 +132,28 @@ def test_no_neighbourhoods_are_written_out_and_no_pass_is_spent_on_relu():
     assert not called & {"aten::slow_conv3d", "aten::slow_conv3d_forward", "aten::relu_"}
 
 
+@pytest.mark.skipif(platform.machine() not in PROCESSORS, reason="oneDNN is for x86 processors")
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_no_pass_is_spent_on_a_residual_sum(ndim):
+    network = settled(tiny_model(ndim, residual=True).network)
+    x = torch.rand(1, 1, *[16] * ndim)
+    compute = torch_engine(network, x.shape, CPU, torch.float32)
+    with torch.inference_mode(), profile(activities=[ProfilerActivity.CPU]) as seen:
+        compute(x)
+    assert "aten::add" not in {event.key for event in seen.key_averages()}
+
+
+@pytest.mark.parametrize("precision, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+@pytest.mark.parametrize("ndim, norm", [(2, "batch"), (2, "instance"), (3, "batch"), (3, "group")])
+def test_residual_sums_are_those_of_plain_pytorch(ndim, norm, precision, tolerance):
+    network = settled(tiny_model(ndim, norm=norm, residual=True, widths=(8, 16)).network)
+    x = torch.rand(1, 1, *[16] * ndim)
+    compute = torch_engine(network, x.shape, CPU, precision)
+    with torch.inference_mode():
+        expected, found = network(x), compute(x).float()
+    assert (found - expected).abs().max() < tolerance * expected.abs().max()
+
+
 @pytest.mark.parametrize("ndim, norm", [(2, "instance"), (3, "batch")])
 @pytest.mark.parametrize(
     "engine, precision, tolerance",

@@ -1,4 +1,4 @@
-"""Convolutions computed by oneDNN on the CPU, together with the ReLU that follows them."""
+"""Convolutions computed by oneDNN on the CPU, together with the ReLU or the sum that follows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+
+from ..zoo.unet import DoubleConv
 
 PROCESSORS = ("x86_64", "AMD64")
 """Names of the processors whose convolutions are replaced."""
@@ -52,6 +54,47 @@ class OneDnnConv(nn.Module):
         )
         return result
 
+    def add_to(self, total: Tensor, x: Tensor) -> Tensor:
+        """Return `total` and the convolution of `x` added up, in place if both are as precise."""
+        c = self.conv
+        if total.dtype != c.weight.dtype:
+            return total + self.forward(x)
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
+            total,
+            x.to(c.weight.dtype),
+            c.weight,
+            c.bias,
+            c.padding,
+            c.stride,
+            c.dilation,
+            c.groups,
+            "add",
+            1.0,
+            None,
+            [],
+            None,
+        )
+        return result
+
+
+class OneDnnResidual(nn.Module):
+    """A residual block that adds its shortcut in the pass that computes it.
+
+    Parameters
+    ----------
+    convs : torch.nn.Module
+        Gives a new tensor, which is then changed.
+    shortcut : OneDnnConv
+        Without ReLU.
+    """
+
+    def __init__(self, convs: nn.Module, shortcut: OneDnnConv) -> None:
+        super().__init__()
+        self.convs, self.shortcut = convs, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut.add_to(self.convs(x), x)
+
 
 def convolve_by_onednn(network: nn.Module, precision: torch.dtype) -> nn.Module:
     """Replace convolutions of a network, in place, on processors that oneDNN is made for.
@@ -71,6 +114,9 @@ def convolve_by_onednn(network: nn.Module, precision: torch.dtype) -> nn.Module:
     for name, conv in list(network.named_modules()):
         if can_replace(conv) and conv not in joined:
             network.set_submodule(name, OneDnnConv(conv, precision, relu=False))
+    for name, block in list(network.named_modules()):
+        if type(block) is DoubleConv and isinstance(block.shortcut, OneDnnConv):
+            network.set_submodule(name, OneDnnResidual(block.convs, block.shortcut))
     return network
 
 
