@@ -68,8 +68,8 @@ def test_a_stop_ends_a_look():
     assert not found.items[0].guess.any()
 
 
-@pytest.mark.parametrize("begun", [0, 100])
-def test_looks_become_rarer(begun):
+@pytest.mark.parametrize("begun, at_once", [(0, []), (100, [0])])
+def test_looks_become_rarer(begun, at_once):
     item = checkerboard((16, 16))
     found = PseudoLabels([item], 2, (1, 1), torch.float32, begun)
     steps = []
@@ -77,7 +77,7 @@ def test_looks_become_rarer(begun):
         if found.due(step):
             look(found, step)
             steps.append(step - begun)
-    assert steps == [16, 32, 48, 64, 85, 113, 151]
+    assert steps == [*at_once, 16, 32, 48, 64, 85, 113, 151]
 
 
 def test_a_patch_shows_the_same_place_of_image_and_probabilities():

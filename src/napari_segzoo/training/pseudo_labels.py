@@ -25,7 +25,7 @@ from .step import find_memory_format
 ZOOMS = (1, 2)
 """What it says at each of them is averaged."""
 LEAST_WAIT, WAIT = 16, 1 / 3
-"""Steps from one look to the next, at least, and as a share of those done."""
+"""Steps to the first look and from one to the next, at least, and as a share of those done."""
 ROOM = 1 << 19
 """Voxels after which a look ends."""
 WINDOW, CONTEXT = 256, 32
@@ -46,7 +46,7 @@ class PseudoLabels:
     precision : torch.dtype
         Of forward passes.
     step : int
-        Steps done before.
+        Steps that the network was trained before, on other drawings.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PseudoLabels:
     ) -> None:
         self._divisor, self._precision = divisor, precision
         self._begun = step
-        self._due = step + LEAST_WAIT
+        self._due = max(step, LEAST_WAIT)
         nothing = [np.zeros((count, *item.target.shape), np.float32) for item in items]
         self.items = [
             replace(item, guess=torch.from_numpy(guess))
