@@ -30,7 +30,7 @@ class UndrawnLoss:
         Weight of the cross-entropy on voxels that are not drawn against `teacher`, which
         keeps what a trained network knows (learning without forgetting: Li & Hoiem 2016,
         ECCV, arXiv:1606.09282), or without one against pseudo-labels; then it grows to this
-        over the first `GROWING` patches with any.
+        over the first `GROWING` batches with any.
     teacher : Module or None
         The network as it was before training.
     keep_doubted : float or None
