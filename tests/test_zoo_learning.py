@@ -7,6 +7,7 @@ from zoo_cases import CASES, Case
 
 FLAT = [case for case in CASES if case.ndim == 2]
 every_flat_case = pytest.mark.parametrize("case", FLAT, ids=[c.name for c in FLAT])
+EXPORTED_QUICKLY = ("unet", "segnet", "fcn8s", "deeplabv3_resnet50")
 
 
 def one_image() -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,7 +41,13 @@ def test_one_image_can_be_learned_by_heart(case: Case):
     assert accuracy > 0.97
 
 
-@every_flat_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name not in EXPORTED_QUICKLY))
+        for c in FLAT
+    ],
+)
 def test_exported_program_gives_the_same_logits(case: Case):
     """2D and 3D share their code."""
     torch.manual_seed(0)
