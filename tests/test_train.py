@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_weights(folders):
 
 @pytest.fixture
 def one_thread():
-    """Several threads add up gradients in no fixed order."""
+    """Two threads give a network on a ResNet other gradients each time, one the same."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

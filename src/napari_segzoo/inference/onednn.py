@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from itertools import pairwise
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -39,42 +39,23 @@ class OneDnnConv(nn.Module):
         self.activation = "relu" if relu else "none"
 
     def forward(self, x: Tensor) -> Tensor:
-        c = self.conv
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x.to(c.weight.dtype),
-            c.weight,
-            c.bias,
-            c.padding,
-            c.stride,
-            c.dilation,
-            c.groups,
-            self.activation,
-            [],
-            "",
-        )
+        operands = self._operands(x)
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(*operands, self.activation, [], "")
         return result
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
         """Return `total` and the convolution of `x` added up, in place if both are as precise."""
-        c = self.conv
-        if total.dtype != c.weight.dtype:
+        if total.dtype != self.conv.weight.dtype:
             return total + self.forward(x)
         result: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
-            total,
-            x.to(c.weight.dtype),
-            c.weight,
-            c.bias,
-            c.padding,
-            c.stride,
-            c.dilation,
-            c.groups,
-            "add",
-            1.0,
-            None,
-            [],
-            None,
+            total, *self._operands(x), "add", 1.0, None, [], None
         )
         return result
+
+    def _operands(self, x: Tensor) -> tuple[Any, ...]:
+        c = self.conv
+        x = x.to(c.weight.dtype)
+        return x, c.weight, c.bias, c.padding, c.stride, c.dilation, c.groups
 
 
 class OneDnnResidual(nn.Module):
