@@ -86,15 +86,6 @@ def test_the_same_seed_gives_the_same_weights(folders):
     assert any(not torch.equal(v, weights(other)[k]) for k, v in weights(first).items())
 
 
-@pytest.fixture
-def one_thread():
-    """Two threads give a network on a ResNet other gradients each time, one the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize(
     ("architecture", "options"),
     [
@@ -102,9 +93,7 @@ def one_thread():
         ("fcn_resnet50", {"width": 4, "backbone": "resnet18", "aux": True}),
     ],
 )
-def test_an_interrupted_training_ends_as_one_that_was_not(
-    folders, tmp_path, one_thread, architecture, options
-):
+def test_an_interrupted_training_ends_as_one_that_was_not(folders, tmp_path, architecture, options):
     """Dropout, running statistics, momentum, side outputs and the best model come back."""
     settings = TrainOptions(
         architecture=architecture,

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from .basins import find_basins
 
+LEAST_RISE = 0.75
+"""Voxels of depth by which an object has to rise above the pass to its neighbour."""
 SMALL = 0.1
 """Objects of the task "instances" below this share of the median size are dropped at the end."""
 
@@ -44,14 +46,14 @@ def find_objects(classes: NDArray[Any], task: str) -> NDArray[np.int32]:
 
 
 def _cut_at_necks(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    return find_basins(_depth(mask), least=0.75, share=0.05)
+    return find_basins(_depth(mask), least=LEAST_RISE, share=0.05)
 
 
 def _cut_at_borders(classes: NDArray[Any]) -> NDArray[np.int32]:
     from scipy import ndimage as ndi
 
     inside = ndi.gaussian_filter((classes == 1).astype(np.float32), 1.5)
-    return find_basins(_depth(classes > 0) * inside, least=0.5)
+    return find_basins(_depth(classes > 0) * inside, least=LEAST_RISE)
 
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
