@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from napari_segzoo.training.augment import (
     Augmentation,
+    _nearest,
     change_intensity,
     draw_centre,
     sample_patch,
@@ -54,6 +56,18 @@ def test_what_lies_outside_the_image_is_unknown():
     source = item((6, 6))
     _, target, _ = sample_patch(source, np.array([3, 3]), (16, 16), STILL, np.random.default_rng(0))
     assert (target == IGNORE).sum() >= 16 * 16 - 6 * 6
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (7, 5), (1, 30), (6, 20, 24), (1, 20, 9)])
+def test_labels_are_those_of_the_nearest_voxel(shape):
+    """PyTorch's own look-up, which turns the whole image into floats, finds the same."""
+    source, rng = item(shape), np.random.default_rng(3)
+    where = torch.from_numpy(rng.uniform(-4, np.add(shape, 4), (*(8,) * len(shape), len(shape))))
+    extent = torch.tensor([max(n - 1, 1) for n in shape])
+    grid = (2 * where / extent - 1).flip(-1)[None]
+    known = (source.target.double() - IGNORE)[None, None]
+    wanted = F.grid_sample(known, grid, mode="nearest", align_corners=True)[0, 0] + IGNORE
+    np.testing.assert_array_equal(_nearest(source.target, where), wanted)
 
 
 def test_image_and_labels_move_together():

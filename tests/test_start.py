@@ -8,8 +8,9 @@ from tiny import dice, noise, squares, tiny_model
 from torch.nn import functional as F
 
 import napari_segzoo as segzoo
-from napari_segzoo.training import Finished, StepDone
+from napari_segzoo.training import Finished, Note, StepDone
 from napari_segzoo.training.adapt import WeightAverage
+from napari_segzoo.training.augment import SCAN, Augmentation
 from napari_segzoo.training.batch import Batch
 from napari_segzoo.training.data import IGNORE, interior_and_border, training_image
 from napari_segzoo.training.head import fit_head
@@ -81,6 +82,44 @@ def test_training_keeps_what_the_base_knows(trained):
     assert dice(segzoo.predict(after, image) > 0, truth) > 0.9
 
 
+@pytest.fixture(scope="module")
+def three():
+    """A model of dark, grey and bright, and an image of three stripes."""
+    image = np.repeat([0.0, 1.0, 2.0], 20)[None].repeat(60, 0) + noise((60, 60)) / 5
+    truth = np.repeat([0, 1, 2], 20)[None].repeat(60, 0)
+    options = {"widths": (8, 16)}
+    drawn = (truth + 1).astype(np.uint8)
+    return tune(image, drawn, steps=60, architecture_options=options), image, truth
+
+
+def test_a_class_that_is_not_drawn_this_time_stays_known(three):
+    model, image, truth = three
+    assert (segzoo.predict(model, image) == truth).mean() > 0.97
+    drawn = np.zeros(truth.shape, np.uint8)
+    drawn[10, 2:18], drawn[40, 42:58] = 1, 3
+    events = list(segzoo.finetune(image, drawn, base=model, steps=30))
+    assert (segzoo.predict(events[-1].model, image) == truth).mean() > 0.97
+    (note,) = [e.message for e in events if isinstance(e, Note) and "not drawn" in e.message]
+    assert "Class 2" in note and "may fade" in note
+
+
+@pytest.mark.parametrize("unit, ranges", [("millimeter", SCAN), ("micrometer", Augmentation())])
+def test_a_base_is_judged_by_patches_like_those_it_is_trained_on(monkeypatch, unit, ranges):
+    seen = []
+    monkeypatch.setattr(
+        "napari_segzoo.training.head._take_voxels",
+        lambda training, classes, patch, augmentation, rng: (
+            seen.append(augmentation)
+            or (torch.zeros(1, *patch), torch.arange(4), torch.tensor([0, 0, 1, 1]))
+        ),
+    )
+    drawn = np.zeros((8, 16, 16), np.uint8)
+    drawn[2, 3, 4:8], drawn[4, 9, 4:8] = 1, 2
+    scan = segzoo.Image(noise(drawn.shape), "ZYX", (1.0, 1.0, 1.0), unit)
+    tune(scan, drawn, base=tiny_model(3, classes=2), steps=1)
+    assert set(seen) == {ranges}
+
+
 def first_rate(labels, base, task="semantic"):
     """The rate of the first step, which is 2% of the highest."""
     how = {"base": base, "task": task, "steps": 1, "axes": "ZYX"[-labels.ndim :]}
@@ -112,7 +151,7 @@ def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = fit_head(network, network, [item], (32, 32), 2, 0, False)
+    found = fit_head(network, network, [item], (32, 32), 2, 0, False, Augmentation())
     assert found is None
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 

@@ -118,6 +118,17 @@ def test_dense_labels_with_zero_as_background(drawn):
     assert dice(segzoo.predict(events[-1].model, image) == 1, truth) > 0.9
 
 
+def test_what_holds_nothing_is_an_example_where_zero_is_the_background():
+    stack, labels = noise((4, 24, 24)), np.zeros((4, 24, 24), np.uint8)
+    labels[1, 5:9, 5:9] = 1
+    options = {"ndim": 2, "axes": "ZYX", "steps": 1, "architecture_options": {"widths": (4, 8)}}
+    images = [
+        train(stack, labels, **options, **how)[-1].model.info.provenance["images"]
+        for how in ({"unlabeled": "background"}, {"task": "instances"})
+    ]
+    assert images == [4, 1]
+
+
 def test_several_images_grey_and_colour_together(drawn):
     image, strokes, _ = drawn
     colour = np.stack([image] * 3, axis=-1)
@@ -168,6 +179,14 @@ def test_interior_and_border_of_touching_objects():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_huge_numbers_and_an_object_that_fills_the_image():
+    ids = np.zeros((12, 24), np.uint64)
+    ids[2:10, 2:12], ids[2:10, 12:22] = 1, 2
+    huge = np.where(ids > 0, ids + np.uint64(2**60), 0).astype(np.uint64)
+    np.testing.assert_array_equal(interior_and_border(huge), interior_and_border(ids))
+    assert (interior_and_border(np.full((9, 9), 7)) == 1).all()
+
+
 def test_borders_are_thicker_in_larger_objects_and_leave_every_one_an_interior():
     ids = np.zeros((40, 60), int)
     ids[2:38, 2:38] = 1
@@ -210,6 +229,26 @@ def test_adapting_keeps_what_fits_and_averages_channels():
     assert all(torch.equal(old[k], new[k]) for k in old if k not in changed)
 
 
+def test_a_model_tells_the_voxel_size_that_it_was_trained_on_last(drawn):
+    image, strokes, _ = drawn
+    base = train(image, strokes, steps=1)[-1].model
+    larger = segzoo.Image(image, "YX", (3.0, 3.0), "micrometer")
+    info = train(larger, strokes, base=base, steps=1)[-1].model.info
+    assert (base.info.voxel_size, base.info.unit) == ((1.0, 1.0), "pixel")
+    assert (info.voxel_size, info.unit) == ((3.0, 3.0), "micrometer")
+
+
+def test_random_numbers_drawn_meanwhile_change_nothing(drawn):
+    image, strokes, _ = drawn
+    options = {"steps": 3, "architecture_options": {"widths": (4, 8), "dropout": 0.3}}
+    before = torch.random.get_rng_state()
+    plain = train(image, strokes, **options)[-1].model.network.state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    events = segzoo.finetune(image, strokes, **options)
+    found = [(event, torch.rand(3)) for event in events][-1][0].model.network.state_dict()
+    assert all(torch.equal(v, found[k]) for k, v in plain.items())
+
+
 def test_class_gaps_are_noted(drawn):
     image, strokes, _ = drawn
     gap = np.where(strokes == 2, 4, strokes)
@@ -244,6 +283,17 @@ BLANK = np.zeros((96, 96), np.uint8)
         ({"architecture_options": {"wide": 3}}, "no option 'wide'"),
         ({"device": "tpu"}, "device must be"),
         ({"base": "nothing"}, "no model 'nothing'"),
+        ({"ndim": 3}, "axis Z"),
+        ({"ndim": 4}, "ndim must be 2 or 3"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"class_names": ("a", "b", "c")}, "3 class names, but only 2"),
+        ({"validation": noise((96, 96))}, "validation must be a pair"),
+        ({"validation": (noise((96, 96)), BLANK)}, "Nothing is drawn in the validation"),
+        (
+            {"validation": (noise((96, 96)), BLANK + 3)},
+            "hold 3, but the training labels go up to 2",
+        ),
+        ({"validation": (noise((96, 96)), BLANK + 0.5)}, "whole numbers"),
     ],
 )
 def test_wrong_use_is_told_before_training_starts(drawn, change, message):
@@ -284,6 +334,58 @@ def test_running_out_of_memory_halves_the_batch_and_says_so(drawn, monkeypatch):
         "1 patch(es) per step.",
     ]
     assert events[-1].steps == 2
+
+
+def test_running_out_of_memory_over_whole_images_goes_on_without_them(drawn, monkeypatch):
+    def out_of_memory(self, *args):
+        raise torch.OutOfMemoryError("out of memory")
+
+    image, strokes, _ = drawn
+    monkeypatch.setattr(
+        "napari_segzoo.training.pseudo_labels.PseudoLabels._classify", out_of_memory
+    )
+    events = train(image, strokes, steps=18, architecture_options={"widths": (4, 8)})
+    assert [e.message for e in events if isinstance(e, Note)] == [
+        "Memory ran out while the network looked at whole images; going on with what is drawn "
+        "alone."
+    ]
+    assert events[-1].steps == 18
+
+
+def test_one_patch_that_cannot_be_normalised_is_one_sentence():
+    drawn = np.zeros((16, 16), np.uint8)
+    drawn[2, 2:8], drawn[9, 2:8] = 1, 2
+    with pytest.raises(InputError, match="a batch of 1 is too small"):
+        train(
+            noise((16, 16)),
+            drawn,
+            batch=1,
+            steps=1,
+            architecture_options={"widths": (4,) * 5},
+        )
+
+
+def test_scoring_counts_in_the_budget_and_can_be_stopped(drawn, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def slow(model, images, device, stop):
+        now[0] += 4.0
+        return None if stop() else {0: 0.9, 1: 0.5}
+
+    def step(trainer, step, rate):
+        now[0] += 0.5
+        return 1.0
+
+    monkeypatch.setattr("napari_segzoo.training.drawn_scores.mean_dice", slow)
+    monkeypatch.setattr("napari_segzoo.training.loop._Trainer._step", step)
+    image, strokes, _ = drawn
+    call = {"steps": None, "budget": 10.0, "validation": (image, strokes)}
+    events = train(image, strokes, **call)
+    assert [e.step for e in events if isinstance(e, Scored)] == [2, 4]
+    assert events[-1].seconds == 10.0
+    stopped = train(image, strokes, **call, stop=lambda: now[0] > 12)
+    assert not [e for e in stopped if isinstance(e, Scored)]
 
 
 @pytest.mark.parametrize(

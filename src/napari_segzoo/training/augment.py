@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .data import IGNORE, TrainingImage
+from .scans import RESIZE
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,13 @@ class Augmentation:
     blur: float = 1.2
 
 
-SCAN = Augmentation(turn=15.0, flip=False, scale=1.35)
+SCAN = Augmentation(turn=15.0, flip=False, scale=RESIZE)
 """For scans of bodies, which all lie in the same direction and at the same scale."""
+
+
+def choose_augmentation(body_scans: bool) -> Augmentation:
+    """Return `SCAN` for scans of bodies, else the usual ranges."""
+    return SCAN if body_scans else Augmentation()
 
 
 def draw_centre(
@@ -105,13 +111,20 @@ def sample_patch(
     grid = (2 * where / extent - 1).flip(-1)[None]
     image = _look_up(item.image, grid)
     guess = None if item.guess is None else _look_up(item.guess, grid)
-    known = (item.target.float() - IGNORE)[None, None]
-    target = F.grid_sample(known, grid, mode="nearest", padding_mode="zeros", align_corners=True)
-    return image, target[0, 0].round().long() + IGNORE, guess
+    return image, _nearest(item.target, where), guess
 
 
 def _look_up(values: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(values[None], grid, padding_mode="reflection", align_corners=True)[0]
+
+
+def _nearest(target: Tensor, where: Tensor) -> Tensor:
+    """Classes at positions (*patch, ndim), `IGNORE` outside; touches no more than it returns."""
+    size = torch.tensor(target.shape)
+    voxel = (where * (size > 1)).round().long()
+    inside = ((voxel >= 0) & (voxel < size)).all(-1)
+    nearest = torch.minimum(voxel.clamp_min(0), size - 1)
+    return torch.where(inside, target[nearest.unbind(-1)].long(), IGNORE)
 
 
 def change_intensity(image: Tensor, augmentation: Augmentation, rng: np.random.Generator) -> Tensor:

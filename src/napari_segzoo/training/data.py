@@ -67,6 +67,11 @@ class Labelling:
         if self.unlabeled not in ("ignore", "background"):
             raise InputError(f"unlabeled must be ignore or background, not {self.unlabeled!r}.")
 
+    @property
+    def sparse(self) -> bool:
+        """Whether nothing is known of what is not drawn."""
+        return (self.task, self.unlabeled) == ("semantic", "ignore")
+
     def to_target(self, labels: NDArray[Any]) -> NDArray[np.int8]:
         """Turn a labels image into classes 0, 1, ... and `IGNORE`."""
         if self.task == "instances":
@@ -84,12 +89,15 @@ def interior_and_border(ids: NDArray[Any]) -> NDArray[np.int8]:
     from scipy import ndimage as ndi
     from skimage.segmentation import find_boundaries
 
-    outermost = find_boundaries(ids, mode="inner", connectivity=ids.ndim)
-    depth = ndi.distance_transform_edt(~outermost)
     numbers, compact = np.unique(ids, return_inverse=True)
-    deepest = np.asarray(ndi.maximum(depth, compact.reshape(ids.shape), range(len(numbers))))
+    compact = compact.reshape(ids.shape)
+    outermost = find_boundaries(compact, mode="inner", connectivity=ids.ndim)
+    if not outermost.any():
+        return np.where(ids == 0, 0, 1).astype(np.int8)
+    depth = ndi.distance_transform_edt(~outermost)
+    deepest = np.asarray(ndi.maximum(depth, compact, range(len(numbers))))
     thickness = np.minimum(np.clip(BORDER * deepest, 1, THICKEST), deepest)
-    border = depth < thickness[compact.reshape(ids.shape)]
+    border = depth < thickness[compact]
     return np.where(ids == 0, 0, np.where(border, 2, 1)).astype(np.int8)
 
 
@@ -153,14 +161,16 @@ def read_training_images(
     """Read one image wherever something is drawn.
 
     Each time point (and slice, for a 2D model) with drawn voxels becomes one training
-    image, cut to the drawn voxels plus `margin` voxels along each spatial axis.
+    image, cut to the drawn voxels plus `margin` voxels along each spatial axis. Where 0 is the
+    background by choice, all of them are taken whole: what holds nothing is an example, too.
     """
     found = []
     for leading in np.ndindex(*layout.leading_shape):
         plane = np.asarray(labels[leading])
-        if not plane.any():
+        dense = labelling.unlabeled == "background"
+        if not dense and not plane.any():
             continue
-        box = _box(plane, margin) if labelling.unlabeled == "ignore" else _whole(plane)
+        box = _whole(plane) if dense else _box(plane, margin)
         voxels = int(np.prod([s.stop - s.start for s in box])) * layout.in_channels
         if voxels > LARGEST_CROP:
             raise InputError(

@@ -69,6 +69,28 @@ def count_drawn(labels: Sequence[Any], labelling: Labelling) -> tuple[dict[int, 
     return dict(sorted(counts.items())), classes
 
 
+def check_scored(labels: Sequence[Any], labelling: Labelling, outputs: int) -> None:
+    """Check labels that models are scored by.
+
+    Raises
+    ------
+    InputError
+        If they hold nothing, values that are no labels, or a class beyond those of a model
+        with so many outputs.
+    """
+    counts: Counter[int] = Counter()
+    for array in labels:
+        counts.update(count_labels(array))
+    if not counts:
+        raise InputError("Nothing is drawn in the validation labels, so nothing can be scored.")
+    highest = outputs - (labelling.unlabeled == "background")
+    if labelling.task == "semantic" and max(counts) > highest:
+        raise InputError(
+            f"The validation labels hold {max(counts)}, but the training labels go up to {highest} "
+            "only."
+        )
+
+
 class Drawings:
     """Reads images of a training around what is drawn on them.
 

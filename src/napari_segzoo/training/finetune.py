@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..io import Image
-from ..io.units import PIXEL, length_factor
-from ..model import ModelInfo, SegmentationModel, default_classes, load_model
-from ..preprocess import Normalization
-from ..zoo import get_spec
+from ..model import SegmentationModel, load_model
 from .data import Labelling
-from .drawings import Drawings, Drawn, count_drawn
+from .drawings import Drawings, Drawn, check_scored, count_drawn
 from .events import Event
 from .hold_out import choose_strokes, explain_too_few, find_separate_strokes
+from .info import info_from_base, info_from_scratch
 from .job import BATCH, FinetuneOptions, Job, usual_rate
 from .loop import train
 from .pairs import Pair, pair_up
+from .scans import are_body_scans
 
 DEFAULT_BUDGET = 60.0
-SMALL_UNET: Mapping[int, tuple[int, ...]] = {2: (16, 32, 64, 128, 256), 3: (16, 32, 64, 128)}
-"""Widths of the U-Net trained from scratch by default: quick, and content with few labels."""
 PATCH = {2: (192, 192), 3: (32, 64, 64)}
-BODY_SCAN_VOXEL = 0.1
-"""Length in millimetres of the smallest voxels that a scanner of whole bodies makes."""
 
 
 def finetune(
@@ -146,8 +140,9 @@ def finetune(
         tune=tune,
         hold_out=hold_out,
     )
-    if batch is not None and batch <= 0:
-        raise InputError(f"batch must be above 0, not {batch}.")
+    for name, value in (("batch", batch), ("learning_rate", learning_rate)):
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} must be above 0, not {value}.")
     if base is None and tune != "all":
         raise InputError(
             f"tune={tune!r} keeps weights of a base, but there is none: name a base, or tune all."
@@ -158,14 +153,20 @@ def finetune(
         base = load_model(base)
     listed = isinstance(images, (list, tuple))
     pairs = pair_up(images, labels, axes)
-    scored = pair_up(*validation, axes) if validation is not None else []
+    scored = _pair_validation(validation, axes)
     labelling = Labelling(task, unlabeled)
     drawn = [pair.labels for pair in pairs]
     _, num_classes = count_drawn(drawn, labelling)
+    if len(class_names) > num_classes:
+        raise InputError(
+            f"There are {len(class_names)} class names, but only {num_classes} classes are drawn."
+        )
     if base is not None:
-        info = _info_from_base(base, pairs, options, num_classes, class_names)
+        info = info_from_base(base, pairs, options, num_classes, class_names)
     else:
-        info = _info_from_scratch(pairs, options, num_classes, class_names)
+        info = info_from_scratch(pairs, options, num_classes, class_names)
+    if scored:
+        check_scored([pair.labels for pair in scored], labelling, info.num_outputs)
     patch = PATCH[info.ndim]
     apart, notes = _set_apart(drawn, options)
     drawings = Drawings(pairs, info, labelling, patch, apart)
@@ -188,13 +189,21 @@ def finetune(
             batch=batch or BATCH[info.ndim],
             learning_rate=learning_rate,
             patch=patch,
-            body_scans=info.ndim == 3 and all(_is_body_scan(pair.image) for pair in pairs),
+            body_scans=are_body_scans((pair.image for pair in pairs), info.ndim),
             started=started,
             stop=stop,
             more=redrawn,
             notes=notes,
         )
     )
+
+
+def _pair_validation(validation: Any, axes: str | None) -> list[Pair]:
+    if validation is None:
+        return []
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise InputError("validation must be a pair: an image or a list of them, and its labels.")
+    return pair_up(validation[0], validation[1], axes)
 
 
 def _set_apart(
@@ -207,74 +216,3 @@ def _set_apart(
     if few := explain_too_few(strokes, options.hold_out):
         return [], (few,)
     return choose_strokes(strokes, options.hold_out, len(labels), options.seed), ()
-
-
-def _is_body_scan(image: Image) -> bool:
-    millimetres = [n * length_factor(image.unit, "millimeter") for n in image.voxel_size]
-    return image.unit != PIXEL and min(millimetres) >= BODY_SCAN_VOXEL
-
-
-def _info_from_base(
-    base: SegmentationModel,
-    pairs: Sequence[Pair],
-    options: FinetuneOptions,
-    num_classes: int,
-    class_names: Sequence[str],
-) -> ModelInfo:
-    info = base.info
-    channels = max(pair.channels for pair in pairs)
-    if channels not in (1, info.in_channels):
-        info = replace(info, in_channels=channels)
-        if info.normalization.kind == "fixed":
-            info = replace(info, normalization=Normalization())
-    same_classes = len(info.classes) == num_classes and not class_names
-    classes = info.classes if same_classes else default_classes(num_classes, tuple(class_names))
-    provenance = {"base": info.name or info.architecture, "base_provenance": dict(info.provenance)}
-    return replace(
-        info, classes=classes, task=options.task, name="", description="", provenance=provenance
-    )
-
-
-def _info_from_scratch(
-    pairs: Sequence[Pair],
-    options: FinetuneOptions,
-    num_classes: int,
-    class_names: Sequence[str],
-) -> ModelInfo:
-    deep = any("Z" in p.image.axes and p.image.shape[p.image.axes.index("Z")] > 1 for p in pairs)
-    ndim = options.ndim or (3 if deep else 2)
-    get_spec(options.architecture)
-    first = pairs[0].image
-    voxel_size = first.voxel_size[-ndim:] if len(first.voxel_size) >= ndim else None
-    chosen = dict(options.architecture_options)
-    if options.architecture == "unet" and not chosen:
-        chosen = {"widths": SMALL_UNET[ndim]}
-        if ndim == 3:
-            chosen["residual"] = True
-            chosen["strides"] = anisotropic_strides(first, len(SMALL_UNET[3]) - 1)
-    return ModelInfo(
-        architecture=options.architecture,
-        ndim=ndim,
-        in_channels=max(pair.channels for pair in pairs),
-        classes=default_classes(num_classes, tuple(class_names)),
-        options=chosen,
-        task=options.task,
-        voxel_size=voxel_size,
-        unit=first.unit,
-    )
-
-
-def anisotropic_strides(image: Image, depth: int) -> tuple[tuple[int, int, int], ...]:
-    """Down-sampling steps that leave Z alone until its voxels are about as long as those in Y.
-
-    Z is not halved either where fewer than two slices would be left (Isensee et al. 2021,
-    Nat Methods 18:203).
-    """
-    z, y = image.voxel_size[0], image.voxel_size[1]
-    slices = image.shape[image.axes.index("Z")]
-    steps = []
-    for _ in range(depth):
-        step = 2 if z < 2 * y and slices >= 4 else 1
-        steps.append((step, 2, 2))
-        z, y, slices = z * step, y * 2, slices // step
-    return tuple(steps)

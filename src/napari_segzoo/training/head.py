@@ -63,6 +63,7 @@ def fit_head(
     count: int,
     seed: int,
     same_classes: bool,
+    augmentation: Augmentation,
 ) -> HeadFit | None:
     """Fit the last layer of `network` by logistic regression on drawn voxels.
 
@@ -86,6 +87,8 @@ def fit_head(
         Of the choice of voxels.
     same_classes : bool
         Whether both networks are for the same classes; then the last layer stays.
+    augmentation : Augmentation
+        How patches are changed.
 
     Returns
     -------
@@ -94,18 +97,18 @@ def fit_head(
         resolution, which is left as it is.
     """
     rng = np.random.default_rng(seed)
-    name = _find_head(network, training[0], patch, rng)
+    name = _find_head(network, training[0], patch, augmentation, rng)
     if name is None:
         return None
     head, old_head = network.get_submodule(name), old.get_submodule(name)
     assert isinstance(head, nn.Conv2d | nn.Conv3d) and isinstance(old_head, nn.Conv2d | nn.Conv3d)
-    sample = _take_sample(network, head, training, patch, rng)
+    sample = _take_sample(network, head, training, patch, augmentation, rng)
     before = _linear(old_head, sample.features)
     drawn = sample.target != IGNORE
     shares = _shares(before[drawn].argmax(1), sample.target[drawn], count, before.shape[1])
-    stands_for = shares.argmax(0)
-    recall = [float(shares[k][stands_for == k].sum()) for k in range(count)]
-    trusted = min(recall) > KNOWN
+    stands_for = torch.arange(count) if same_classes else shares.argmax(0)
+    classes = {c for item in training for c in item.drawn}
+    trusted = min(float(shares[k][stands_for == k].sum()) for k in classes) > KNOWN
     if not same_classes:
         _fit(head, before, sample, stands_for if trusted else None, count)
     return HeadFit(stands_for if trusted else None)
@@ -139,7 +142,11 @@ def _fit(
 
 
 def _find_head(
-    network: nn.Module, item: TrainingImage, patch: Sequence[int], rng: np.random.Generator
+    network: nn.Module,
+    item: TrainingImage,
+    patch: Sequence[int],
+    augmentation: Augmentation,
+    rng: np.random.Generator,
 ) -> str | None:
     """Name of the 1x1 convolution whose result the network returns, if there is one."""
     results: dict[str, Tensor] = {}
@@ -150,7 +157,7 @@ def _find_head(
         and set(module.kernel_size) == {1}
         and module.bias is not None
     ]
-    image, _, _ = sample_patch(item, np.zeros(len(patch)), patch, Augmentation(), rng)
+    image, _, _ = sample_patch(item, np.zeros(len(patch)), patch, augmentation, rng)
     with torch.inference_mode():
         logits = network.eval()(image[None])
     for hook in hooks:
@@ -163,6 +170,7 @@ def _take_sample(
     head: nn.Module,
     training: Sequence[TrainingImage],
     patch: Sequence[int],
+    augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> Sample:
     seen: list[Tensor] = []
@@ -170,7 +178,7 @@ def _take_sample(
     classes = sorted({c for item in training for c in item.drawn})
     layout = find_memory_format(len(patch), torch.device("cpu"))
     network.to(memory_format=layout)
-    patches = [_take_voxels(training, classes, patch, rng) for _ in range(PATCHES)]
+    patches = [_take_voxels(training, classes, patch, augmentation, rng) for _ in range(PATCHES)]
     features = []
     with torch.inference_mode():
         for first in range(0, PATCHES, AT_ONCE):
@@ -187,11 +195,12 @@ def _take_voxels(
     training: Sequence[TrainingImage],
     classes: Sequence[int],
     patch: Sequence[int],
+    augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a patch (C, *patch), the flat indices of some of its voxels, and their classes."""
     item, centre = draw_centre(training, classes, rng)
-    image, target, _ = sample_patch(item, centre, patch, Augmentation(), rng)
+    image, target, _ = sample_patch(item, centre, patch, augmentation, rng)
     flat = target.flatten()
     voxels = torch.cat([_some(flat == c, rng) for c in (IGNORE, *classes)])
     return image, voxels, flat[voxels]

@@ -58,7 +58,7 @@ class FinetuneOptions:
             raise InputError(
                 f"hold_out must be a share from 0 to {MOST_HELD_OUT}, not {self.hold_out}."
             )
-        if self.hold_out and (self.task, self.unlabeled) != ("semantic", "ignore"):
+        if self.hold_out and not self.sparse:
             raise InputError(
                 "hold_out is for strokes, around which nothing is known; with objects, or with 0 "
                 "as the background, give validation images instead."
@@ -66,24 +66,31 @@ class FinetuneOptions:
         if self.budget is not None and self.steps is not None:
             raise InputError("Give either a budget of seconds or a number of steps, not both.")
         for name, value in (("budget", self.budget), ("steps", self.steps)):
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise InputError(f"{name} must be above 0, not {value}.")
+        if self.ndim not in (None, 2, 3):
+            raise InputError(f"ndim must be 2 or 3, not {self.ndim}.")
 
     def arguments(self) -> dict[str, Any]:
         """Return all by name, as `finetune` takes them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
+    def sparse(self) -> bool:
+        """Whether nothing is known of what is not drawn."""
+        return Labelling(self.task, self.unlabeled).sparse
+
+    @property
     def may_end_early(self) -> bool:
         """Whether strokes may be learnt before the budget of seconds is over."""
-        return self.steps is None and (self.task, self.unlabeled) == ("semantic", "ignore")
+        return self.steps is None and self.sparse
 
-    def progress(self, step: int, seconds: float) -> float:
-        """Share of the training that is done, in [0, 1]."""
+    def progress(self, step: int, seconds: float, reserve: float = 0.0) -> float:
+        """Share of the training that is done, in [0, 1]; seconds are kept for the last score."""
         if self.steps is not None:
             return min(1.0, step / self.steps)
         assert self.budget is not None
-        return min(1.0, seconds / self.budget)
+        return min(1.0, seconds / max(self.budget - reserve, 1e-3))
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,14 @@ class Job:
     def training(self) -> Sequence[TrainingImage]:
         """Where patches come from at the beginning."""
         return self.drawn.training
+
+    @property
+    def same_classes(self) -> bool:
+        """Whether the base is for the same classes."""
+        if self.base is None:
+            return False
+        before = self.base.info
+        return (before.classes, before.task) == (self.info.classes, self.info.task)
 
 
 def usual_rate(ndim: int, from_base: bool, sparsity: float) -> float:

@@ -17,15 +17,13 @@ from ..model import SegmentationModel
 from .drawings import Drawn
 from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
 from .job import Job
-from .schedule import enough_steps, rate_factor
+from .schedule import SCORES, enough_steps, next_score, rate_factor
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 SNAPSHOT_SECONDS = 4.0
-SCORES = 10
-"""How often a training is scored, if that takes no more than a tenth of a budget of seconds."""
 
 
 def train(job: Job) -> Iterator[Event]:
@@ -36,13 +34,12 @@ def train(job: Job) -> Iterator[Event]:
     RunError
         If the loss is no longer finite.
     """
-    import torch
-
     from ..inference.device import find_device
+    from .step import own_random_numbers
 
     device = find_device(job.options.device)
-    torch.manual_seed(job.options.seed)
-    trainer = _Trainer(job, device)
+    with own_random_numbers(device, job.options.seed):
+        trainer = _Trainer(job, device)
     return trainer.run()
 
 
@@ -52,7 +49,7 @@ class _Trainer:
     def __init__(self, job: Job, device: torch.device) -> None:
         from .adamw import AdamW
         from .adapt import WeightAverage
-        from .augment import SCAN, Augmentation
+        from .augment import choose_augmentation
         from .start import make_start
         from .step import find_memory_format
         from .tune import plain_state, restrict
@@ -70,11 +67,12 @@ class _Trainer:
         self.optimizer = AdamW(self.trained)
         self.precision = training_precision(device)
         self.rng = np.random.default_rng(job.options.seed)
-        self.augmentation = SCAN if job.body_scans else Augmentation()
+        self.augmentation = choose_augmentation(job.body_scans)
         self.batch = job.batch
         self._learn_from(job.drawn, 0)
         self.best: tuple[float, SegmentationModel] | None = None
         self.held_out: float | None = None
+        self.reserve = 0.0
 
     def run(self) -> Iterator[Event]:
         job, options = self.job, self.job.options
@@ -86,9 +84,9 @@ class _Trainer:
         progress, due = 0.0, 1 / SCORES
         while progress < 1 and not job.stop():
             rate = job.learning_rate * rate_factor(progress)
+            yield from self._look_again(step)
             try:
-                self._look_again(step)
-                losses.append(self._step(rate))
+                losses.append(self._step(step, rate))
             except (MemoryError, RuntimeError) as error:
                 yield self._step_down(error)
                 continue
@@ -101,10 +99,12 @@ class _Trainer:
                 yield Snapshot(step, self._averaged_model())
                 shown = time.monotonic()
             if progress >= due and (job.validation or self.drawn.held_out):
-                yield self._score(step)
-                due = _next_score(progress, (time.monotonic() - now) / (options.budget or math.inf))
+                yield from self._score(step)
+                self.reserve = time.monotonic() - now
+                due = next_score(progress, self.reserve / (options.budget or math.inf))
             yield from self._look_for_more(step)
-            progress = self._progress(step, seconds)
+            seconds = time.monotonic() - job.started
+            progress = max(progress, self._progress(step, seconds))
         if progress >= 1 > options.progress(step, seconds):
             yield Note(
                 f"After {step} steps these strokes are learnt, and more time would not make the "
@@ -114,7 +114,7 @@ class _Trainer:
 
     def _progress(self, step: int, seconds: float) -> float:
         """Share of the training that is done; a few strokes on a base end it before the budget."""
-        done = self.job.options.progress(step, seconds)
+        done = self.job.options.progress(step, seconds, self.reserve)
         if self.job.base is None or not self.job.options.may_end_early:
             return done
         enough = enough_steps(sum(self.drawn.labelled_voxels.values()))
@@ -162,13 +162,19 @@ class _Trainer:
         if missing and self.job.options.task == "semantic":
             shift = self.job.options.unlabeled == "ignore"
             names = ", ".join(str(n + shift) for n in missing)
-            yield Note(f"Class {names} is not drawn anywhere, so the model will not know it.")
+            so = (
+                "what the model knows of it may fade"
+                if self.job.same_classes
+                else ("the model will not know it")
+            )
+            yield Note(f"Class {names} is not drawn anywhere, so {so}.")
 
-    def _step(self, rate: float) -> float:
+    def _step(self, step: int, rate: float) -> float:
         import torch
 
         from .batch import draw_batch
         from .losses import total_loss
+        from .step import explain_small_batch, own_random_numbers, step_seed
         from .tune import plain_state
 
         batch = draw_batch(
@@ -176,7 +182,14 @@ class _Trainer:
         )
         batch = batch.to(self.device, self.layout)
         undrawn = partial(self.undrawn, batch=batch, precision=self.precision)
-        loss = total_loss(self.network, batch.x, batch.target, self.loss, self.precision, undrawn)
+        seed = step_seed(self.job.options.seed, step)
+        with (
+            explain_small_batch(self.job.info.architecture, self.batch),
+            own_random_numbers(self.device, seed),
+        ):
+            loss = total_loss(
+                self.network, batch.x, batch.target, self.loss, self.precision, undrawn
+            )
         self.optimizer.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
@@ -190,11 +203,23 @@ class _Trainer:
             )
         return value
 
-    def _look_again(self, step: int) -> None:
-        """Renew the pseudo-labels if it is time to."""
-        if self.pseudo_labels is not None and self.pseudo_labels.due(step):
+    def _look_again(self, step: int) -> Iterator[Event]:
+        """Renew the pseudo-labels if it is time to; do without them if memory runs out."""
+        from ..inference.device import is_out_of_memory
+
+        if self.pseudo_labels is None or not self.pseudo_labels.due(step):
+            return
+        try:
             network = self._averaged_model().network.to(self.device)
             self.pseudo_labels.look(step, network, self.device, self.job.stop)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.items, self.pseudo_labels = self.drawn.training, None
+            yield Note(
+                "Memory ran out while the network looked at whole images; going on with what is "
+                "drawn alone."
+            )
 
     def _step_down(self, error: Exception) -> Note:
         """Halve the batch if memory ran out; raise the error again if it is another one."""
@@ -216,19 +241,24 @@ class _Trainer:
         network.load_state_dict(self.average.state)
         return SegmentationModel(self.job.info, network)
 
-    def _score(self, step: int) -> Scored:
+    def _score(self, step: int) -> Iterator[Scored]:
+        """Score the model and keep the best; nothing if the training is stopped meanwhile."""
         from .drawn_scores import mean_dice
 
         model, validation = self._averaged_model(), self.job.validation
-        dice = mean_dice(model, validation or self.drawn.held_out, self.job.options.device)
+        images = validation or self.drawn.held_out
+        dice = mean_dice(model, images, self.job.options.device, self.job.stop)
+        if dice is None:
+            return
         foreground = [v for c, v in dice.items() if c > 0 and not math.isnan(v)]
         mean = sum(foreground) / len(foreground) if foreground else math.nan
         if not validation:
             self.held_out = None if math.isnan(mean) else mean
-            return Scored(step, dice, mean, on="held-out strokes")
+            yield Scored(step, dice, mean, on="held-out strokes")
+            return
         if not math.isnan(mean) and (self.best is None or mean > self.best[0]):
             self.best = mean, model
-        return Scored(step, dice, mean)
+        yield Scored(step, dice, mean)
 
     def _finish(self, step: int, losses: Sequence[float]) -> Finished:
         job = self.job
@@ -261,12 +291,6 @@ class _Trainer:
             str(self.device),
             self.held_out,
         )
-
-
-def _next_score(progress: float, cost: float) -> float:
-    """Return the progress at which to score next, given the share of the training that it cost."""
-    tenth = (math.floor(progress * SCORES) + 1) / SCORES
-    return min(1.0, max(tenth, progress + SCORES * cost))
 
 
 def _class_weights(drawn: Drawn, job: Job) -> Tensor:

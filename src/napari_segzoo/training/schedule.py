@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 WARM_UP = 0.05
 POWER = 0.9
 FEW_STROKES = 150
 """Steps from a base after which a few strokes are learnt; more learn them by heart."""
+SCORES = 10
+"""How often a training is scored, if that takes no more than a tenth of a budget of seconds."""
 VOXELS_PER_STEP = 16
 """Drawn voxels for which one step more is worth its time."""
 
@@ -30,3 +34,9 @@ def rate_factor(progress: float) -> float:
         return max(progress / WARM_UP, 0.02)
     remaining = max((1 - progress) / (1 - WARM_UP), 0.01)
     return float(remaining**POWER)
+
+
+def next_score(progress: float, cost: float) -> float:
+    """Return the progress at which to score next, given the share of the training that it cost."""
+    tenth = (math.floor(progress * SCORES) + 1) / SCORES
+    return min(1.0, max(tenth, progress + SCORES * cost))

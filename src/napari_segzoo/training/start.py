@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..inference.tiling import round_up
 from ..model import ModelInfo, SegmentationModel
 from .adapt import adapt
+from .augment import choose_augmentation
 from .data import TrainingImage
 from .head import HeadFit, fit_head
 from .job import Job
@@ -91,7 +92,7 @@ def make_start(job: Job) -> Start:
     where nothing is drawn; with few outlines of objects that it can find already, its weights
     stay near what they were.
     """
-    sparse = job.options.task == "semantic" and job.options.unlabeled == "ignore"
+    sparse = job.options.sparse
     if job.base is None:
         network = SegmentationModel.create(job.info).network
         undrawn = _learn_alone(job.info.ndim, job.drawn.sparsity if sparse else 0.0)
@@ -100,9 +101,16 @@ def make_start(job: Job) -> Start:
     old = adapt(job.base, _with_old_classes(job)).network.eval()
     patch = _fit_patch(job, network.divisor)  # type: ignore[arg-type]
     count = job.info.num_outputs
-    base, info = job.base.info, job.info
-    same = (base.classes, base.task) == (info.classes, info.task)
-    fit = fit_head(network, old, job.training, patch, count, job.options.seed, same)
+    fit = fit_head(
+        network,
+        old,
+        job.training,
+        patch,
+        count,
+        job.options.seed,
+        job.same_classes,
+        choose_augmentation(job.body_scans),
+    )
     undrawn = UndrawnLoss()
     if sparse:
         undrawn = _what_to_keep(fit, network, old, count, job.drawn.sparsity)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,24 +62,45 @@ def take_step(
     return value
 
 
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Return the seed of the random numbers of one step in one process."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
+
+
+@contextmanager
+def own_random_numbers(device: torch.device, seed: int) -> Iterator[None]:
+    """Draw PyTorch's random numbers from a seed, and leave those of the caller as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def explain_small_batch(architecture: str, batch: int | None) -> Iterator[None]:
+    """Put into words that a batch is too small to normalise over."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(
+            f"{architecture} normalises over the batch and needs at least two patches for each "
+            f"process, so a batch of {batch} is too small."
+        ) from error
+
+
 @contextmanager
 def explained(options: TrainOptions) -> Iterator[None]:
     """Put into words what a step can fail with."""
     try:
-        yield
+        with explain_small_batch(options.architecture, options.batch):
+            yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise RunError(
             f"Memory ran out with {options.batch} crops of {options.crop} a step; choose a "
             "smaller batch or crop."
-        ) from error
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise InputError(
-            f"{options.architecture} normalises over the batch and needs at least two crops for "
-            f"each process, so a batch of {options.batch} is too small."
         ) from error
 
 
