@@ -57,9 +57,34 @@ def test_resuming_what_is_complete_does_nothing_and_says_so(folder, capsys):
     status, out, err = run(
         capsys, "predict", "model.safetensors", "image.tif", "out.tif", "--resume", "--json"
     )
-    assert (status, last_json(out)["images"]) == (0, [])
+    assert (status, last_json(out)["output"]) == (0, "out.tif")
     assert "complete already" in err
     assert (folder / "out.tif").read_bytes() == b"done"
+
+
+def test_what_is_complete_is_told_as_far_as_it_is_known(folder, capsys):
+    words = ["predict", "model.safetensors", "image.tif", "out.tif", "--json"]
+    made = last_json(run(capsys, *words)[1])
+    found = last_json(run(capsys, *words, "--resume")[1])
+    assert list(found) == list(made)
+    assert [found[k] for k in ("output", "shape", "axes")] == ["out.tif", [96, 96], "YX"]
+
+
+def test_a_folder_goes_on_after_an_image_that_fails(folder, capsys):
+    (folder / "in").mkdir()
+    for name, array in (("a", squares()[0]), ("c", np.zeros((96, 96), "u1")), ("d", squares()[0])):
+        segzoo.save_image(folder / "in" / f"{name}.tif", array, "YX")
+    (folder / "in" / "b.tif").write_bytes((folder / "in" / "a.tif").read_bytes()[:300])
+    words = ["predict", "model.safetensors", "in", "out", "--json"]
+    for again in ([], ["--resume"]):
+        status, out, err = run(capsys, *words, *again)
+        assert status == 1
+        record = last_json(out)
+        assert len(record["images"]) == (0 if again else 3)
+        assert [f["input"] for f in record["failed"]] == ["in/b.tif"]
+        assert "1 of" in err and "b.tif" in err.splitlines()[-1]
+        assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.tif", "c.tif", "d.tif"]
+    assert segzoo.open_image("out/c.tif").data[:].max() == 0
 
 
 def test_predict_with_every_option(folder, capsys):
@@ -203,7 +228,8 @@ BAD = [
     (["predict", "model.safetensors", "image.tif", "o.tif", "--device", "cuda:77"], 2, "GPU"),
     (["predict", "model.safetensors", "image.tif", "o.tif", "--blend", "x"], 2, "blend"),
     (["predict", "model.safetensors", "broken.tif", "o.tif"], 2, "broken.tif"),
-    (["predict", "model.safetensors", "flat.tif", "o.tif"], 2, "same value everywhere"),
+    (["predict", "model.safetensors", "image.tif", "o.tif", "--tile", "64.7"], 2, "whole numbers"),
+    (["predict", "model.safetensors", "image.tif", "image.tif", "--overwrite"], 2, "image itself"),
     (["predict", "model.safetensors"], 2, "Missing argument"),
     (["predict", "--nonsense"], 2, "--nonsense"),
     (["finetune", "o.safetensors", "--image", "image.tif"], 2, "--labels"),
@@ -225,7 +251,18 @@ BAD = [
     (["evaluate", "truth.tif", "truth.tif", "--spacing", "1,x"], 2, "--spacing"),
     (["evaluate", "truth.tif", "truth.tif", "--task", "x"], 2, "task"),
     (["info", "nothing"], 2, "nothing"),
+    (["info", "nothing"], 2, "no network or trained model"),
+    (["predict", "unet", "image.tif", "o.tif"], 2, "yet to be trained"),
     (["frobnicate"], 2, "frobnicate"),
+    (["predct"], 2, "did you mean 'predict'?"),
+    (["predict"], 2, "see napari-segzoo predict --help."),
+    (["finetune", "o.safetensors", "--steps", "x"], 2, "'--steps'"),
+    (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "drawn.tif", "--seed",
+      "-1"], 2, "'--seed'"),
+    (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "drawn.tif", "--option",
+      "widths=abc"], 2, "widths='abc'"),
+    (["evaluate", "truth.tif", "truth.tif", "--ignore", "x"], 2, "'--ignore'"),
+    (["demo", "--out", "image.tif"], 2, "image.tif cannot be made a folder"),
 ]  # fmt: skip
 
 
@@ -233,7 +270,6 @@ BAD = [
 def test_wrong_use_is_one_sentence_and_leaves_everything_as_it_was(
     folder, capsys, words, status, said
 ):
-    segzoo.save_image("flat.tif", np.full((20, 20), 7, np.uint8), "YX")
     segzoo.save_image("zero.tif", np.zeros((96, 96), np.uint8), "YX")
     import tifffile
 
@@ -245,6 +281,9 @@ def test_wrong_use_is_one_sentence_and_leaves_everything_as_it_was(
     assert found == status, err
     assert said in err
     assert "Traceback" not in err
+    assert [line for line in err.splitlines() if line.startswith("Error: ")] == [
+        err.splitlines()[-1]
+    ]
     assert out == ""
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
@@ -259,8 +298,26 @@ def test_an_unforeseen_error_is_one_sentence_unless_debug(folder, capsys, monkey
     assert status == 1
     assert "surprise" in err
     assert "--debug" in err
-    with pytest.raises(KeyError):
-        main([*words, "--debug"])
+    status, _, err = run(capsys, *words, "--debug")
+    assert status == 1
+    assert "Traceback" in err and "in broken" in err
+
+
+def test_wrong_use_keeps_its_status_with_debug(capsys):
+    status, _, err = run(capsys, "info", "nothing", "--debug")
+    assert status == 2
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("Error: There is no network")
+    assert run(capsys, "predct", "--debug")[0] == 2
+
+
+def test_help_is_no_error(capsys):
+    status, out, err = run(capsys, "predict", "--help")
+    assert (status, err) == (0, "")
+    assert "napari-segzoo predict" in out
+    status, out, err = run(capsys)
+    assert (status, out) == (2, "")
+    assert "predict" in err
 
 
 def test_the_program_runs_as_a_user_starts_it(folder):

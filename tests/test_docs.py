@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from napari_segzoo.cli.app import app
+from napari_segzoo.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = typer.main.get_command(app).commands

@@ -203,6 +203,12 @@ def test_frequency_weights_are_median_over_frequency():
         frequency_weights([0, 0])
 
 
+def test_frequencies_are_those_in_images_that_hold_the_class():
+    """Voxels 8, 2 and 4 in images of 32, 8 and 8: frequencies 1/4, 1/4 and 1/2."""
+    assert frequency_weights([8, 2, 4], [32, 8, 8]).tolist() == [1.0, 1.0, 0.5]
+    assert frequency_weights([8, 0, 2], [16, 0, 8]).tolist() == [0.75, 0.0, 1.5]
+
+
 def test_names():
     with pytest.raises(InputError, match="did you mean 'dice'"):
         make_loss("dicee")

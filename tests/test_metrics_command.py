@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,22 @@ def test_several_predictions_are_compared_over_folders(evaluate, folder, capsys)
     assert "**good - bad**" in capsys.readouterr().out
     assert evaluate("truth.tif", "found.tif", "found.tif")[0] == 2
     assert evaluate("truth", "good", "--region", ":,:")[0] == 2
+
+
+def test_slices_have_the_numbers_of_the_whole_stack(capsys):
+    stack = np.zeros((4, 8, 8), np.uint8)
+    stack[:, 2:4] = 1
+    found = stack.copy()
+    found[2, 3] = 0
+    save_image("stack.tif", stack, "ZYX")
+    save_image("segmented.tif", found, "ZYX")
+    words = ["--per-slice", "--region", "1:3,:,:", "--csv", "slices.csv"]
+    assert main(["evaluate", "stack.tif", "segmented.tif", *words]) == 0
+    assert "dice 1" in capsys.readouterr().out
+    lines = csv.DictReader(Path("slices.csv").read_text(encoding="utf-8").splitlines())
+    rows = {r["slice"]: r["value"] for r in lines if (r["metric"], r["key"]) == ("dice", "1")}
+    assert rows["1"] == "1.0" and float(rows["2"]) == pytest.approx(2 / 3)
+    assert set(rows) == {"", "1", "2"}
 
 
 @pytest.mark.parametrize("axes", ["CYX", "YXC", "YX"])

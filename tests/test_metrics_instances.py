@@ -115,6 +115,26 @@ def test_ignored_voxels_belong_to_no_object():
     assert (report["n_reference"], report["n_prediction"]) == (2, 2)
 
 
+def test_predictions_in_ignored_voxels_are_no_false_alarms():
+    """Kirillov et al. 2019: objects 2 (3 of 4 voxels ignored) and 4 are dropped, 3 (2 of 4) not."""
+    reference = [1, 1, 1, 1, 0, 9, 9, 9, 0, 0, 9, 9, 9]
+    prediction = [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4]
+    report = evaluate(reference, prediction, task="instances", ignore=9)
+    assert (report["n_reference"], report["n_prediction"], report["n_matched"]) == (1, 2, 1)
+    assert report["precision"] == report["ap"]["0.5"] == report["ap"]["0.95"] == 1 / 2
+    assert report["recall"] == report["segmentation_quality"] == 1
+    assert report["f1"]["0.75"] == report["panoptic_quality"] == pytest.approx(2 / 3)
+    assert [(row["status"], row["prediction"]) for row in report.objects] == [
+        ("matched", 1),
+        ("false", 3),
+    ]
+
+
+def test_a_match_counts_wherever_most_of_it_lies():
+    report = evaluate([1, 9, 9], [1, 1, 1], task="instances", ignore=9)
+    assert report["n_prediction"] == report["n_matched"] == report["ap"]["0.95"] == 1
+
+
 def dense_assignment(found, threshold, most_pairs):
     """The best total by SciPy's assignment on the full table."""
     gain = np.zeros((len(found.reference), len(found.prediction)))

@@ -11,6 +11,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metrics_support import assert_same_scores, engine, label_pairs, without_numba  # noqa: F401
+from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 
 from napari_segzoo import InputError
 from napari_segzoo.metrics import cl_dice, evaluate, per_slice, scan
@@ -83,6 +84,33 @@ def test_ignored_voxels_count_nowhere():
     everything = evaluate(np.full(5, 255), np.ones(5, int), ignore=255)
     assert everything["labels"] == [0]
     assert math.isnan(everything["pixel_accuracy"])
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_predicted_voxel_of_the_ignored_label_is_a_miss_and_no_class():
+    """Of three voxels of class 1 one is found, one is taken for 0, one for the ignored 255."""
+    reference, prediction = np.array([0, 1, 1, 255, 1]), np.array([0, 1, 255, 255, 0])
+    report = evaluate(reference, prediction, ignore=255)
+    assert report["labels"] == [0, 1]
+    assert report["confusion"] == [[1, 0], [1, 1]]
+    assert report["dice"] == pytest.approx({"0": 2 / 3, "1": 1 / 2})
+    assert report["recall"] == pytest.approx({"0": 1, "1": 1 / 3})
+    assert report["precision"] == pytest.approx({"0": 1 / 2, "1": 1})
+    assert report["mean_iou"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert report["pixel_accuracy"] == 1 / 2
+    known = reference != 255
+    ours, theirs = reference[known], prediction[known]
+    assert report["kappa"] == pytest.approx(cohen_kappa_score(ours, theirs))
+    assert report["mcc"] == pytest.approx(matthews_corrcoef(ours, theirs))
+    slices = per_slice([[0, 1], [1, 1]], [[0, 1], [255, 1]], ignore=255)
+    assert slices["dice"]["1"] == pytest.approx([1, 2 / 3]) and "255" not in slices["dice"]
+
+
+def test_the_background_may_be_ignored():
+    report = evaluate([0, 0, 1, 2, 2], [0, 1, 1, 2, 0], ignore=0)
+    assert report["labels"] == [1, 2]
+    assert report["dice"] == pytest.approx({"1": 1, "2": 2 / 3})
+    assert report["mean_iou"] == pytest.approx(3 / 4)
 
 
 @pytest.mark.usefixtures("engine")
@@ -235,6 +263,9 @@ def test_boolean_masks_are_label_images():
         (np.zeros(3, int), np.zeros(3, int), {"spacing": (1, 2)}, "2 numbers.*1 axes"),
         (np.zeros(3, int), np.zeros(3, int), {"spacing": 0}, "positive"),
         (np.zeros(3, int), np.zeros(3, int), {"spacing": math.nan}, "positive"),
+        (np.zeros(3, int), np.zeros(3, int), {"spacing": "x"}, "spacing must be .*'x'"),
+        (np.zeros(3, int), np.zeros(3, int), {"ignore": "x"}, "ignore must be .*'x'"),
+        (np.zeros(3, int), np.zeros(3, int), {"ignore": 2.5}, "ignore must be .*2.5"),
         (np.zeros(3, int), np.zeros(3, int), {"task": "things"}, "'semantic' or 'instances'"),
         (np.zeros(3, int), np.zeros(3, int), {"tolerance": -1}, "tolerance"),
         (np.zeros(3, int), np.zeros(3, int), {"axis": 1}, "axis is 1"),

@@ -79,6 +79,35 @@ def test_csv_has_one_line_per_number_with_its_definition(tmp_path):
     assert found["napari-segzoo", ""]["value"] == napari_segzoo.__version__
 
 
+STACK = np.array([[0, 1, 1], [0, 0, 0], [2, 2, 0]]), np.array([[0, 1, 0], [0, 0, 0], [2, 2, 2]])
+
+
+def test_slices_are_in_the_table_and_in_the_csv():
+    report = evaluate(*STACK, per_slice=True, class_names={2: "fibre"})
+    lines = list(csv.DictReader(io.StringIO(report.to_csv())))
+    found = {(r["metric"], r["key"], r["slice"]): r for r in lines}
+    assert float(found["dice", "1", "0"]["value"]) == pytest.approx(2 / 3)
+    assert float(found["iou", "2", "2"]["value"]) == pytest.approx(2 / 3)
+    assert found["iou", "2", "2"]["name"] == "fibre"
+    assert found["dice", "1", "1"]["value"] == "nan"
+    assert float(found["dice", "1", ""]["value"]) == report["dice"]["1"]
+    assert len([r for r in lines if r["slice"]]) == 2 * 3 * 3
+    assert "slice" not in evaluate(*STACK).to_csv()
+    table = [[c.strip() for c in line.split("|")] for line in report.to_markdown().splitlines()]
+    assert ["", "slice", "dice 1", "dice 2 fibre", ""] in table
+    assert ["", "0", "0.6667", "nan", ""] in table
+    assert ["", "2", "nan", "0.8", ""] in table
+
+
+def test_slices_of_many_classes_are_averaged():
+    image = np.arange(1, 21).reshape(2, 10)
+    wrong = np.where(image == 1, 0, image)
+    text = evaluate(image, wrong, per_slice=True).to_markdown()
+    table = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["slice", "mean dice"] in table
+    assert ["0", "0.9"] in table and ["1", "1"] in table
+
+
 def test_markdown_is_a_table_with_names_definitions_and_version():
     report = evaluate(REFERENCE, PREDICTION, class_names={1: "cell"})
     text = report.to_markdown()

@@ -12,7 +12,13 @@ from tiny import noise, tiny_model
 
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError, RunError
-from napari_segzoo.model import ModelInfo, SegmentClass, default_classes, read_info
+from napari_segzoo.model import (
+    ModelInfo,
+    SegmentClass,
+    check_model_target,
+    default_classes,
+    read_info,
+)
 from napari_segzoo.preprocess import Normalization
 
 
@@ -81,6 +87,17 @@ def test_another_ending_and_a_missing_folder_are_refused(saved, tmp_path):
         model.save(tmp_path / "model.pt")
     with pytest.raises(InputError, match="does not exist"):
         model.save(tmp_path / "nowhere" / "model.safetensors")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_training(tmp_path, monkeypatch):
+    def read_only(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert check_model_target(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(InputError, match=r"Nothing can be written to .*Permission denied"):
+        check_model_target(tmp_path / "model.safetensors")
 
 
 def test_a_full_disk_leaves_nothing_behind(saved, tmp_path, monkeypatch):
@@ -166,6 +183,16 @@ def test_a_newer_format_asks_for_an_update(saved):
 def test_an_unknown_name_lists_the_bundled_models():
     with pytest.raises(InputError, match=r"no model 'nope'.*bundled"):
         segzoo.load_model("nope")
+
+
+def test_a_network_is_no_trained_model():
+    with pytest.raises(InputError, match=r"unet is a network that is yet to be trained.*nuclei"):
+        segzoo.load_model("unet")
+
+
+def test_a_model_is_a_name_or_a_path():
+    with pytest.raises(InputError, match="a bundled name or a file, not 5"):
+        segzoo.load_model(5)
 
 
 def test_classes_have_names_and_different_colours():

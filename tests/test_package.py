@@ -24,8 +24,8 @@ LAYERS = [
     {"errors"},
     {"zoo"},
     {"axes", "io", "model", "preprocess", "synthetic"},
-    {"imported", "inference", "metrics", "postprocess", "recipes", "training"},
-    {"demo", "imported", "project", "sample_data"},
+    {"export", "imported", "inference", "metrics", "postprocess", "recipes", "training"},
+    {"benchmark", "demo", "imported", "project", "sample_data"},
     {"cli", "widgets"},
     {"__main__"},
 ]
@@ -69,6 +69,10 @@ def imported_modules(path):
             module = ".".join([*base, *filter(None, [node.module])])
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def canonical(distribution):
+    return re.sub(r"[._]", "-", distribution.lower())
 
 
 def part_of(path):
@@ -180,7 +184,7 @@ def test_base_install_brings_no_qt_binding_and_no_upper_limits(requirements):
 
 def test_every_imported_library_is_a_dependency(requirements):
     asked = {
-        re.match(r"[\w-]+", line).group()
+        canonical(re.match(r"[\w.-]+", line).group())
         for line in requirements
         if not any(
             f"extra == '{extra}'" in line for extra in ("test", "bench", "lint", "docs", "dev")
@@ -190,7 +194,7 @@ def test_every_imported_library_is_a_dependency(requirements):
     third_party = imported - sys.stdlib_module_names - {"napari_segzoo"}
     distributions = importlib.metadata.packages_distributions()
     for name in third_party:
-        provided_by = {d.lower().replace("_", "-") for d in distributions.get(name, [name])}
+        provided_by = {canonical(d) for d in distributions.get(name, [name])}
         assert asked & provided_by, f"{name} is imported, but no dependency provides it"
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run_command(command):
-    from napari_segzoo.cli.app import app
+    from napari_segzoo.cli.commands import app
 
     program, *arguments = shlex.split(command)
     assert program == "napari-segzoo"

@@ -1,6 +1,7 @@
 """Training from a folder: what it learns, that it can be killed, shared, and reproduced."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -269,6 +270,38 @@ def test_training_stops_when_asked(folders):
     assert events[-1].steps == 3
 
 
+def test_stopping_leaves_a_checkpoint(folders, tmp_path):
+    options = TrainOptions(**SMALL, epochs=100, crop=(16,))
+    path = tmp_path / "state"
+    answers = iter([False, True])
+    events = list(
+        train_model(find_dataset(folders), options, checkpoint=path, stop=lambda: next(answers))
+    )
+    assert [e for e in events if isinstance(e, Saved)] == [Saved(2, path, last=True)]
+    assert path.exists() and events[-1].steps == 2
+
+
+def test_a_score_that_is_no_number_is_never_the_best(folders, monkeypatch):
+    """The first validation, of images where nothing counts, does not keep the first weights."""
+    scores = iter([math.nan, 0.25, math.nan, 0.5, 0.1])
+
+    def scored(confusion, step):
+        return Scored(step, {}, math.nan, {}, next(scores, 0.0))
+
+    monkeypatch.setattr("napari_segzoo.training.train.score", scored)
+    assert train(folders, epochs=1, crop=(16,))[-1].validation == 0.5
+    monkeypatch.setattr(
+        "napari_segzoo.training.train.score", lambda c, s: Scored(s, {}, math.nan, {}, math.nan)
+    )
+    assert train(folders, epochs=1, crop=(16,))[-1].validation is None
+
+
+def test_options_without_the_command_line_are_checked_too():
+    for wrong in ({"seed": -1}, {"ndim": 4}, {"learning_rate": math.inf}, {"budget": math.nan}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            TrainOptions(**wrong)
+
+
 def test_pretrained_weights_bring_their_normalisation(folders, tmp_path):
     first = train(folders, epochs=1, crop=(16,))[-1].model
     own, foreign = first.save(tmp_path / "own.safetensors"), tmp_path / "foreign.pt"
@@ -303,6 +336,11 @@ def test_pretrained_weights_bring_their_normalisation(folders, tmp_path):
         (["--val-share", "1"], "share of validation images"),
         (["--ndim", "3"], "3D"),
         (["--data", "nowhere"], "no folder nowhere"),
+        (["--seed", "-1"], "'--seed'"),
+        (["--learning-rate", "nan"], "learning_rate must be above 0, not nan"),
+        (["--ndim", "4"], "ndim must be 2 or 3, not 4"),
+        (["--axes", "ZYX"], "axes needs 2 letters of TCZYX"),
+        (["--option", "widths=abc"], "U-Net cannot be built with widths='abc'"),
     ],
 )
 def test_wrong_use_is_told_in_one_sentence(folders, tmp_path, capsys, arguments, message):
@@ -325,7 +363,7 @@ def test_existing_models_are_kept(folders, tmp_path):
 
 
 def test_one_crop_cannot_be_normalised_over_the_batch(folders):
-    with pytest.raises(InputError, match="at least two crops"):
+    with pytest.raises(InputError, match="at least two patches"):
         train(
             folders,
             architecture="fastfcn_psp_resnet50",

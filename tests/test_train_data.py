@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from datasets import write, write_decathlon, write_folders, write_voc
+from tiny import squares
 
 from napari_segzoo import InputError
 from napari_segzoo.preprocess import Normalization
 from napari_segzoo.training import find_dataset
 from napari_segzoo.training.crops import CropOptions, Epochs, Reader, crop_options, take_crop
 from napari_segzoo.training.data import IGNORE
+from napari_segzoo.training.recipe import TrainOptions
 from napari_segzoo.training.survey import Labels, survey
 
 AS_IS = Normalization("range", 0.0, 1.0)
@@ -75,6 +77,51 @@ def test_255_is_ignored_beside_other_classes(tmp_path):
     ((_, target),) = read_all(dataset, found)
     assert target.tolist() == [[0, 1, IGNORE], [2, IGNORE, 0]]
     assert Labels(ignore=1).to_target(labels).tolist() == [[0, IGNORE, 255], [2, 255, 0]]
+
+
+@pytest.mark.parametrize("ignore", [65535, 1000, -5])
+def test_any_number_may_be_ignored(tmp_path, ignore):
+    write_folders(tmp_path, count=2, size=32, suffix=".npy")
+    labels = np.zeros((32, 32), np.uint16 if ignore > 0 else np.int16)
+    labels[:4], labels[4:10] = ignore, 1
+    write(tmp_path / "labels" / "0.npy", labels, overwrite=True)
+    dataset = find_dataset(tmp_path, validation_share=0)
+    found = survey(dataset, ignore=ignore)
+    assert len(found.counts) == 2
+    target = read_all(dataset, found)[0][1]
+    assert (target[:4] == IGNORE).all()
+    assert (target[4:10] == 1).all() and (target[10:] == 0).all()
+    with pytest.raises(InputError, match=f"holds the label {ignore}"):
+        survey(dataset)
+
+
+def test_voxels_of_images_that_hold_a_class_are_counted(tmp_path):
+    """Two images of 16 pixels: class 1 is in both, 2 in the first, where 4 do not count."""
+    first, second = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
+    first[0], first[1, :2], first[2, 0] = 255, 1, 2
+    for n, labels in enumerate((first, second)):
+        write(tmp_path / "images" / f"{n}.png", np.arange(16, dtype=np.uint8).reshape(4, 4))
+        write(tmp_path / "labels" / f"{n}.png", labels)
+    found = survey(find_dataset(tmp_path, validation_share=0))
+    assert found.counts == (9, 18, 1)
+    assert found.voxels == (12, 28, 12)
+
+
+@pytest.mark.parametrize("unit, body", [("millimeter", True), ("micrometer", False)])
+def test_scans_of_bodies_are_neither_mirrored_nor_resized_much(tmp_path, unit, body):
+    for n in range(2):
+        image, truth = squares(32, n, 3)
+        write(tmp_path / "images" / f"{n}.tif", image, "ZYX", unit=unit)
+        write(tmp_path / "labels" / f"{n}.tif", truth.astype(np.uint8), "ZYX")
+    dataset = find_dataset(tmp_path)
+    found = survey(dataset)
+    options = TrainOptions().settled(dataset, found, (1, 1, 1))
+    crops = crop_options(dataset, found, options.crop, options.resize)
+    assert found.body_scans == body
+    assert crops.mirrored == (() if body else (0, 1, 2))
+    assert crops.resize == (pytest.approx((1 / 1.35, 1.35)) if body else (0.5, 2.0))
+    narrow = TrainOptions(resize=(0.9, 1.2)).settled(dataset, found, (1, 1, 1))
+    assert narrow.resize == (0.9, 1.2)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint64, np.float32])
@@ -153,6 +200,8 @@ def break_folders(folder, kind):
         (folder / "images" / "1.png").unlink()
         write(folder / "images" / "0.tif", np.zeros((2, 32, 32), np.uint8), "CYX")
         (folder / "images" / "0.png").unlink()
+    elif kind == "two labels":
+        write(folder / "labels" / "1.tif", np.ones((32, 32), np.uint8))
     elif kind == "no images":
         shutil.rmtree(folder / "images")
     elif kind == "no label folder":
@@ -170,6 +219,7 @@ def break_folders(folder, kind):
         ("unnamed class", "holds the label 1, but the 1 named classes are 0 to 0"),
         ("empty", "nothing but background"),
         ("channels", r"0\.tif.*3 channel\(s\), but the image has 2"),
+        ("two labels", r"1\.png and .*1\.tif have the same name without ending"),
         ("no images", "no folder images"),
         ("no label folder", "no folder .*labels"),
     ],
@@ -263,8 +313,8 @@ def test_crops_find_a_rare_class():
 def test_photographs_are_never_upside_down(tmp_path):
     voc = find_dataset(write_voc(tmp_path / "voc"))
     other = find_dataset(write_folders(tmp_path / "other", size=32))
-    assert crop_options(voc, (8, 8), (0.5, 2)).mirrored == (1,)
-    assert crop_options(other, (8, 8), (0.5, 2)).mirrored == (0, 1)
+    assert crop_options(voc, survey(voc), (8, 8), (0.5, 2)).mirrored == (1,)
+    assert crop_options(other, survey(other), (8, 8), (0.5, 2)).mirrored == (0, 1)
 
 
 def make_epochs(tmp_path, batch=4, **processes):

@@ -228,6 +228,17 @@ def test_a_tile_with_margins_gives_what_the_whole_image_gives(case: Case):
     torch.testing.assert_close(tile, expected, rtol=0, atol=1e-9)
 
 
+def test_a_network_is_flat_unless_said_otherwise():
+    network = create_model("unet", in_channels=1, num_classes=2, widths=(4, 8))
+    assert len(network.divisor) == 2
+
+
+@pytest.mark.parametrize("widths", ["abc", 5, (-4, 8)])
+def test_an_option_of_the_wrong_kind_is_told_with_the_usual_one(widths):
+    with pytest.raises(InputError, match=r"^U-Net cannot be built with widths=.*\(64, 128"):
+        create_model("unet", in_channels=1, num_classes=2, widths=widths)
+
+
 def test_unknown_names_options_and_dimensions_are_told():
     with pytest.raises(InputError, match="did you mean 'unet'"):
         create_model("unett", ndim=2, in_channels=1, num_classes=2)

@@ -237,6 +237,10 @@ def test_damaged_and_foreign_files_are_told(tmp_path):
     file.write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="damaged"):
         read_state_dict(file)
+    for content in (b"\x80\x02h.", b"\x80\x02e.", b"\x80\x02Nb.", b"\x80\x02}N}u.", b""):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="damaged"):
+            read_state_dict(file)
     torch.save([1, 2], file)
     with pytest.raises(InputError, match="no state dictionary, but list"):
         read_state_dict(file)

@@ -27,6 +27,7 @@ _HOMES = {
     "finetune": "training",
     "Report": "metrics",
     "evaluate": "metrics",
+    "export_model": "export",
     "InputError": "errors",
     "RunError": "errors",
     "SegzooError": "errors",

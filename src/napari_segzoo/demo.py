@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
+from .io.blocks import check_writable
 from .training.events import Event
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ def run_demo(
         Seconds of training.
     progress : callable
         Called with each event of the training.
+
+    Raises
+    ------
+    InputError
+        If nothing can be written there.
     """
     from .inference import predict
     from .metrics import evaluate
@@ -72,7 +79,7 @@ def run_demo(
     from .sample_data import coins_strokes, load_coins
     from .training import Finished, finetune
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     image, coins = load_coins()
     strokes, reference = coins_strokes(), (coins > 0).astype(np.uint8)
     base = load_model(BASE)
@@ -91,6 +98,17 @@ def run_demo(
     }
     files = _write(folder, image, strokes, reference, before, after, model)
     return DemoResult(image, strokes, reference, before, after, scores, model, files)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to; raise `InputError` if it is none or nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made a folder ({error.strerror or error}); choose another place."
+        ) from error
+    check_writable(folder)
 
 
 def _write(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 from .io import written_whole
-from .io.blocks import check_free
+from .io.blocks import check_free, check_writable
 from .preprocess import Normalization
-from .zoo import create_model
+from .zoo import create_model, list_models
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,11 +104,12 @@ class ModelInfo:
     def from_json(text: str) -> ModelInfo:
         """Read what `to_json` wrote; raises ValueError, TypeError or KeyError if malformed."""
         record = json.loads(text)
+        fixed = {name: tuple(record["normalization"][name]) for name in ("mean", "std")}
         return ModelInfo(
             **{
                 **record,
                 "classes": tuple(SegmentClass(**c) for c in record["classes"]),
-                "normalization": _normalization(record["normalization"]),
+                "normalization": Normalization(**{**record["normalization"], **fixed}),
                 "voxel_size": record["voxel_size"] and tuple(record["voxel_size"]),
                 "options": {k: _tuples(v) for k, v in record["options"].items()},
             }
@@ -214,12 +215,13 @@ def check_model_target(path: str | os.PathLike[str], *, overwrite: bool = False)
     ------
     InputError
         If it has another ending than ``.safetensors``, exists and `overwrite` is not set, or
-        its folder does not exist.
+        its folder does not exist or cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"A model file must end in .safetensors, which {path} does not.")
     check_free(path, overwrite=overwrite)
+    check_writable(path.parent)
     return path
 
 
@@ -234,10 +236,8 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
         with safe_open(path, framework="numpy") as stored:
             metadata = stored.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path} is not a model file, or it is damaged; a model of this program is one "
-            "whole .safetensors file."
-        ) from error
+        what = "a model of this program is one whole .safetensors file"
+        raise InputError(f"{path} is not a model file, or it is damaged; {what}.") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is a safetensors file, but not a napari-segzoo model.")
     if int(metadata.get("format_version", "0")) > FORMAT_VERSION:
@@ -272,15 +272,15 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     InputError
         If there is neither.
     """
-    bundled = bundled_models()
-    if str(name_or_path) in bundled:
-        return bundled[str(name_or_path)]
-    path = Path(name_or_path)
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise InputError(f"A model is a bundled name or a file, not {name_or_path!r}.")
+    name, bundled = os.fspath(name_or_path), bundled_models()
+    path = bundled.get(name, Path(name))
     if not path.is_file():
-        names = ", ".join(bundled) or "none"
-        raise InputError(
-            f"There is no model {str(name_or_path)!r}: no such file; bundled: {names}."
-        )
+        what = f"There is no model {name!r}: no such file"
+        if name in {spec.name for spec in list_models()}:
+            what = f"{name} is a network that is yet to be trained, by finetune or train"
+        raise InputError(f"{what}; bundled models: {', '.join(bundled)}.")
     return path
 
 
@@ -293,11 +293,6 @@ def load_model(name_or_path: str | os.PathLike[str]) -> SegmentationModel:
         If there is no such model, or the file is damaged or not a model.
     """
     return SegmentationModel.load(find_model(name_or_path))
-
-
-def _normalization(record: Mapping[str, Any]) -> Normalization:
-    fields = {**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])}
-    return Normalization(**fields)
 
 
 def _tuples(value: Any) -> Any:

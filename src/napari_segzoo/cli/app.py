@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ app = typer.Typer(
     epilog="Add --debug to any command to see a traceback if it fails.",
 )
 
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="The same seed and length give the same model.")
+]
+
 
 @app.callback()
 def _top() -> None:
@@ -29,12 +33,6 @@ def _top() -> None:
 def say(message: str) -> None:
     """Print a line for people, to stderr."""
     print(message, file=sys.stderr, flush=True)
-
-
-def fail(message: str, status: int) -> int:
-    """Print one sentence on what went wrong and return the exit status."""
-    say(f"Error: {message}")
-    return status
 
 
 def print_json(record: Mapping[str, Any]) -> None:

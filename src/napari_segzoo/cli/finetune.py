@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from ..zoo.option_text import parse_option
-from .app import app, print_json, progress_bar, say
+from .app import SeedOption, app, print_json, progress_bar, say
+from .interrupt import StopRequest, handled
 
 FLAGS = {"architecture_options": "option"}
 """Options of the command whose name is another than that of the argument of `finetune`."""
@@ -55,7 +56,7 @@ def finetune(
     tune: Annotated[
         str, typer.Option(help="What changes of a base: all, decoder, norm or low-rank.")
     ] = "all",
-    seed: Annotated[int, typer.Option(help="Same seed and steps, same model.")] = 0,
+    seed: SeedOption = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing model file.")
@@ -84,6 +85,9 @@ def finetune(
         "tune": tune,
         "hold_out": hold_out,
     }
+    stop = StopRequest(
+        "Stopping after this step and keeping the model; once more to abandon it.", ready=False
+    )
     if project is None:
         if not (image and labels):
             raise InputError("Give --image and --labels, once or more, or a --project.")
@@ -93,6 +97,7 @@ def finetune(
             base=base or None,
             axes=axes or None,
             validation=(val_image, val_labels) if val_image or val_labels else None,
+            stop=stop,
             **options,
         )
     else:
@@ -106,10 +111,11 @@ def finetune(
                 names = f"{prefix}images", f"{prefix}labels"
                 given |= {n: tuple(map(str, p)) for n, p in zip(names, pairs, strict=True)}
         saved = open_project(project)
-        events = saved.changed(given).train()
-    with progress_bar(100, "%") as bar:
+        events = saved.changed(given).train(stop=stop)
+    with progress_bar(100, "%") as bar, handled(stop.note):
         for event in events:
             if isinstance(event, StepDone):
+                stop.ready = True
                 bar.set_postfix_str(f"step {event.step}, loss {event.loss:.3f}", refresh=False)
                 bar.update(100 * event.progress - bar.n)
             elif isinstance(event, Scored):
@@ -136,6 +142,8 @@ def finetune(
         if hold_out or finished.held_out is not None:
             record["held_out"] = finished.held_out
         print_json(record)
+    if stop():
+        raise typer.Exit(stop.status)
 
 
 def _was_given(context: typer.Context, name: str) -> bool:

@@ -74,7 +74,13 @@ def info(
     sides = parse_tile(tile)
     changed = bool(option) or (channels, classes) != (1, 2)
     if model not in {spec.name for spec in list_models()}:
-        path = find_model(model)
+        try:
+            path = find_model(model)
+        except InputError:
+            raise InputError(
+                f"There is no network or trained model {model!r}, and no such file; "
+                "`napari-segzoo models` lists both."
+            ) from None
         if changed:
             raise InputError(
                 "--channels, --classes and --option are for networks that are yet to be trained; "

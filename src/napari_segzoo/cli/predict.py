@@ -11,6 +11,21 @@ import typer
 
 from .app import app, parse_numbers, print_json, progress_bar, say
 
+FIELDS = (
+    "output",
+    "shape",
+    "axes",
+    "seconds",
+    "tiles",
+    "tile",
+    "overlap",
+    "device",
+    "precision",
+    "engine",
+    "peak_memory_bytes",
+)
+"""What --json tells of a run."""
+
 
 @app.command()
 def predict(
@@ -60,19 +75,16 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Segment an image, or all images of a folder, of any size."""
-    from ..errors import InputError
+    from ..errors import InputError, RunError, SegzooError
     from ..inference import PredictOptions
     from ..inference.files import prepare_file
     from ..inference.folder import pair_files
     from ..io import is_zarr, open_image
     from ..model import load_model
 
-    sizes: Any = tile if tile == "auto" else [int(n) for n in parse_numbers(tile, "--tile")]
-    if sizes != "auto" and len(sizes) == 1:
-        (sizes,) = sizes
     options = PredictOptions(
         output=kind,
-        tile=sizes,
+        tile=tile if tile == "auto" else _sides(tile),
         overlap=overlap,
         blend=blend,
         device=device,
@@ -89,28 +101,65 @@ def predict(
     inside = None if mask is None else open_image(mask, labels=True).data
     loaded = load_model(model)
     pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
-    records = []
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    one_file = not input.is_dir() or is_zarr(input)
     with _workers(scheduler, device, len(pairs)) as address:
         for source, target in pairs:
-            image = open_image(source, axes=axes or None)
-            run = prepare_file(
-                loaded,
-                image,
-                target,
-                options=options,
-                overwrite=overwrite,
-                resume=resume,
-                mask=inside,
-                scheduler=address,
-            )
-            say(f"{source}: {run.prediction.plan.summary()}")
-            records.append(_run(run))
+            try:
+                image = open_image(source, axes=axes or None)
+                run = prepare_file(
+                    loaded,
+                    image,
+                    target,
+                    options=options,
+                    overwrite=overwrite,
+                    resume=resume,
+                    mask=inside,
+                    scheduler=address,
+                )
+                say(f"{source}: {run.prediction.plan.summary()}")
+                done.append(_run(run))
+            except Exception as error:
+                if one_file:
+                    raise
+                reason = str(error) if isinstance(error, SegzooError) else repr(error)
+                failed.append({"input": str(source), "error": reason})
+                say(f"Error: {source} failed: {reason}")
     if not pairs:
         say(f"{output} is complete already.")
-    one_file = not input.is_dir() or is_zarr(input)
     if json:
-        one = one_file and len(records) == 1
-        print_json(records[0] if one else {"output": str(output), "images": records})
+        whole = {"output": str(output), "images": done, "failed": failed}
+        one = done[0] if done else _complete(output)
+        print_json(one if one_file else whole)
+    if failed:
+        names = ", ".join(Path(f["input"]).name for f in failed)
+        raise RunError(f"{len(failed)} of {len(pairs)} image(s) of {input} failed: {names}.")
+
+
+def _sides(text: str) -> int | list[int]:
+    from ..errors import InputError
+
+    sides = parse_numbers(text, "--tile")
+    if not all(map(float.is_integer, sides)):
+        raise InputError(f"--tile takes whole numbers with commas between them, not {text!r}.")
+    whole = [int(side) for side in sides]
+    return whole if len(whole) > 1 else whole[0]
+
+
+def _complete(path: Path) -> dict[str, Any]:
+    """Return what is known of a file that an earlier run has written."""
+    from ..errors import SegzooError
+    from ..io import open_image
+
+    record: dict[str, Any] = dict.fromkeys(FIELDS)
+    record.update(output=str(path), seconds=0.0, tiles=0)
+    try:
+        image = open_image(path)
+        record.update(shape=list(image.shape), axes=image.axes)
+    except SegzooError:
+        pass
+    return record
 
 
 def _workers(scheduler: str | None, device: str, images: int) -> AbstractContextManager[str | None]:
@@ -137,16 +186,17 @@ def _run(run: Any) -> dict[str, Any]:
                 bar.total = event.total
                 bar.update(event.done - bar.n)
     plan = run.prediction.plan
-    return {
-        "output": str(run.path),
-        "shape": list(run.prediction.result.shape),
-        "axes": run.prediction.axes,
-        "seconds": round(time.monotonic() - started, 3),
-        "tiles": plan.tiles,
-        "tile": list(plan.tiling.window_shape),
-        "overlap": list(plan.tiling.overlap),
-        "device": plan.device,
-        "precision": plan.precision,
-        "engine": plan.engine,
-        "peak_memory_bytes": peak_memory(),
-    }
+    values = (
+        str(run.path),
+        list(run.prediction.result.shape),
+        run.prediction.axes,
+        round(time.monotonic() - started, 3),
+        plan.tiles,
+        list(plan.tiling.window_shape),
+        list(plan.tiling.overlap),
+        plan.device,
+        plan.precision,
+        plan.engine,
+        peak_memory(),
+    )
+    return dict(zip(FIELDS, values, strict=True))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..zoo.option_text import parse_option
-from .app import app, parse_numbers, print_json, progress_bar, say
+from .app import SeedOption, app, parse_numbers, print_json, progress_bar, say
+from .interrupt import StopRequest, handled
 
 if TYPE_CHECKING:
     from ..training import Event, Finished
@@ -57,7 +58,7 @@ def train(
     ignore: Annotated[int, typer.Option(help="Label of pixels that do not count.")] = 255,
     ndim: Annotated[int | None, typer.Option(help="2 or 3 spatial dimensions.")] = None,
     axes: Annotated[str, typer.Option(help="Axes of the images, such as ZYX or YXC.")] = "",
-    seed: Annotated[int, typer.Option(help="Same seed and epochs, same model.")] = 0,
+    seed: SeedOption = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 60.0,
     resume: Annotated[
@@ -71,9 +72,10 @@ def train(
     """Train a network on a folder of images and labels: 0 background, 1, 2, ... the classes."""
     from ..errors import SegzooError
     from ..training import find_dataset
+    from ..training.checkpoint import checkpoint_path
     from ..training.processes import process_rank
     from ..training.recipe import TrainOptions
-    from ..training.train import checkpoint_path, train_model
+    from ..training.train import train_model
 
     first, last = _two(scale)
     options = TrainOptions(
@@ -108,8 +110,10 @@ def train(
                 f"{dataset.layout}: {len(dataset.training)} training and "
                 f"{len(dataset.validation)} validation images; reading their labels."
             )
-        events = train_model(dataset, options, checkpoint=checkpoint, resume=resume)
-        finished = _follow(events, quiet)
+        stop = StopRequest("Stopping after this step.")
+        events = train_model(dataset, options, checkpoint=checkpoint, resume=resume, stop=stop)
+        with handled(stop.note):
+            finished = _follow(events, stop, quiet)
     except SegzooError:
         if quiet:
             raise typer.Exit(1) from None
@@ -132,13 +136,18 @@ def _two(text: str) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
-def _follow(events: Iterator[Event], quiet: bool) -> Finished:
-    from ..training import Finished
+def _follow(events: Iterator[Event], stop: StopRequest, quiet: bool) -> Finished:
+    """Follow a training to its end, or to the checkpoint it leaves when it is stopped."""
+    from ..training import Finished, Saved
 
     with progress_bar(100, "%", shown=not quiet) as bar:
         for event in events:
             if isinstance(event, Finished):
                 finished = event
+            elif isinstance(event, Saved) and event.last:
+                if quiet:
+                    raise typer.Exit(stop.status)
+                raise SystemExit(stop.status)
             elif not quiet:
                 _show(event, bar)
     return finished

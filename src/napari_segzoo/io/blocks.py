@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import platform
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -58,6 +62,18 @@ def grid_blocks(
     ]
 
 
+def stored_blocks(array: Any, whole: int | None = None) -> list[Region]:
+    """Regions that tile an array, of whole chunks where it is stored in chunks.
+
+    Each holds all of the axis `whole`, if that is given.
+    """
+    chunks = getattr(array, "chunks", None) or (1,) * len(array.shape)
+    sides = [max(c) if isinstance(c, tuple) else int(c) for c in chunks]
+    if whole is not None:
+        sides[whole] = int(array.shape[whole])
+    return grid_blocks(array.shape, sides, np.dtype(array.dtype).itemsize)
+
+
 def storable(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type in which TIFF and NIfTI readers everywhere understand `dtype`."""
     narrower = {"b1": "u1", "i8": "i4", "u8": "u4", "f2": "f4"}
@@ -100,7 +116,9 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_free(path, overwrite=overwrite)
     try:
-        room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        _clear_leftovers(path)
+        prefix = f".{path.name}.{_process(os.getpid())}."
+        room = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=path.parent))
     except OSError as error:
         raise RunError(f"{path} could not be written: {error.strerror or error}.") from error
     try:
@@ -113,6 +131,23 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
+def _clear_leftovers(path: Path) -> None:
+    """Remove what processes of this computer that were killed have left beside `path`."""
+    import psutil
+
+    for room in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = room.name.removeprefix(f".{path.name}.").partition(".")[0]
+        number = process.rpartition("-")[2]
+        alive = not number.isdigit() or psutil.pid_exists(int(number))
+        if not alive and process == _process(int(number)):
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _process(number: int) -> str:
+    """Return a name for a process that tells this computer from others with the same folder."""
+    return f"{zlib.crc32(platform.node().encode()):x}-{number}"
+
+
 def put_in_place(whole: Path, path: Path) -> None:
     """Rename what is whole to `path`; a folder that is there goes to "replaced", beside `whole`."""
     if path.is_dir():
@@ -123,11 +158,25 @@ def put_in_place(whole: Path, path: Path) -> None:
 def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Raise `InputError` if `path` may not be written."""
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; choose another name or allow overwriting.")
+        raise InputError(
+            f"{path} exists already; choose another name, or replace it with --overwrite "
+            "(overwrite=True)."
+        )
     if path.is_dir() and not is_zarr(path):
         raise InputError(f"{path} is a folder that is not a Zarr; choose another name.")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; create it first.")
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `InputError` if no file can be made in a folder that is there."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"Nothing can be written to {folder.resolve()} ({error.strerror or error}); choose "
+            "another folder."
+        ) from error
 
 
 def is_zarr(path: Path) -> bool:

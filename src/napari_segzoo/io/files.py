@@ -122,6 +122,7 @@ def save_image(
     scale: tuple[float, ...] | None = None,
     unit: str = PIXEL,
     affine: tuple[tuple[float, ...], ...] | None = None,
+    translate: tuple[float, ...] | None = None,
     labels: bool | None = None,
     overwrite: bool = False,
     compress: bool = True,
@@ -148,6 +149,8 @@ def save_image(
         Unit of length, such as "micrometer".
     affine : 4 x 4 floats, optional
         NIfTI only: orientation in the scanner, from `Image.affine`.
+    translate : tuple of float, optional
+        OME-Zarr and NIfTI: where the first voxel lies, see `Image`; NIfTI only without `affine`.
     labels : bool, optional
         Whether values are ids or classes, which a pyramid must not average. If left out:
         True for integers.
@@ -178,7 +181,8 @@ def save_image(
     if not hasattr(data, "dtype"):
         data = np.asarray(data)
     axes = check_axes(axes, data.shape, "The image to save")
-    image = Image(data, axes, scale or (), length_unit(unit), str(path), (), affine)
+    place = affine, tuple(translate or ())
+    image = Image(data, axes, scale or (), length_unit(unit), str(path), (), *place)
     if np.dtype(data.dtype).kind not in "buif" or prod(image.shape) == 0:
         raise InputError(
             f"{path} cannot be written: an image of the shape {image.shape} and the type "
@@ -230,13 +234,24 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     Raises
     ------
     InputError
-        If its ending is none that can be written, if it exists and `overwrite` is not set, or if
-        its folder does not exist.
+        If its ending is none that can be written or needs a package that is missing, if it exists
+        and `overwrite` is not set, or if its folder does not exist.
     """
     path = Path(path)
-    _ending(path, WRITABLE)
+    if _ending(path, WRITABLE) in NIFTI:
+        from .nifti import check_nifti
+
+        check_nifti()
     check_free(path, overwrite=overwrite)
     return path
+
+
+def check_holds(path: Path, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise `InputError` if the format that the ending of `path` names cannot hold an image."""
+    if _ending(path, WRITABLE) == ".png":
+        from .raster import check_png
+
+        check_png(str(path), axes, shape, dtype)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, SegzooError
+from ..errors import InputError, RunError, SegzooError
 from .units import PIXEL
 
 LETTERS = "TCZYX"
 SPATIAL = "ZYX"
 Region = tuple[slice, ...]
+LARGEST_CHUNK = 2**33
+OF_THE_FILE = (None, errno.ENOENT, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EOVERFLOW)
+"""Numbers of system errors that speak of a bad file, and not of a disk or a network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class Image:
         Resolutions of a pyramid, `data` first; () if there is only `data`.
     affine : tuple of 4 tuples of 4 floats, or None
         NIfTI only: from voxel indices in the order X, Y, Z to millimetres in the scanner.
+    translate : tuple of float
+        Where the first voxel lies along each dimension, in the units of `scale`. Left out: 0.
     """
 
     data: Any
@@ -53,18 +59,23 @@ class Image:
     source: str = ""
     levels: tuple[Any, ...] = ()
     affine: tuple[tuple[float, ...], ...] | None = None
+    translate: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.axes:
             check_axes(self.axes, self.data.shape, self.source or "The image")
         scale = tuple(float(s) for s in self.scale) or (1.0,) * len(self.data.shape)
-        if len(scale) != len(self.data.shape):
-            raise InputError(
-                f"{self.source or 'The image'} has {len(self.data.shape)} dimensions, "
-                f"but {len(scale)} scale factors were given; give one per dimension."
-            )
+        placed = tuple(float(t) for t in self.translate) or (0.0,) * len(self.data.shape)
+        for given, what in ((scale, "scale factors"), (placed, "translations")):
+            if len(given) != len(self.data.shape):
+                raise InputError(
+                    f"{self.source or 'The image'} has {len(self.data.shape)} dimensions, "
+                    f"but {len(given)} {what} were given; give one per dimension."
+                )
         sound = tuple(s if isfinite(s) and s > 0 else 1.0 for s in scale)
         object.__setattr__(self, "scale", sound)
+        placed = tuple(t if isfinite(t) else 0.0 for t in placed)
+        object.__setattr__(self, "translate", placed)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -201,6 +212,15 @@ def check_content(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
         raise InputError(f"{path} is damaged: its header announces the shape {tuple(shape)}.")
 
 
+def check_chunk(path: Path, chunk: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise `InputError` if memory cannot hold a chunk, tile or strip of an array."""
+    if prod(chunk) * dtype.itemsize > LARGEST_CHUNK:
+        raise InputError(
+            f"{path} is damaged, or too coarse to be read by region: its chunks {tuple(chunk)} "
+            f"have more than {LARGEST_CHUNK // 2**30} GB."
+        )
+
+
 def check_size(path: Path, announced: int, limit: int) -> None:
     """Raise `InputError` if a header announces more bytes than the file can hold."""
     if announced > limit:
@@ -212,7 +232,10 @@ def check_size(path: Path, announced: int, limit: int) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on a bad file into one `InputError` that names it."""
+    """Turn whatever a decoder raises on a bad file into one `InputError` that names it.
+
+    An error of the disk or the network becomes a `RunError`.
+    """
     try:
         yield
     except (SegzooError, MemoryError):
@@ -220,6 +243,8 @@ def reading(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise InputError(f"{path} may not be read; check its permissions.") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in OF_THE_FILE:
+            raise RunError(f"{path} could not be read: {error.strerror}.") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is damaged or truncated: {reason[:200]}.") from error
 

@@ -140,7 +140,7 @@ def save_nifti(path: Path, image: Image, progress: Progress | None) -> None:
     """Write ``.nii`` or ``.nii.gz`` slab by slab; lengths in millimetres where they are known.
 
     Axes beyond the file's order X, Y, Z, T, C are put into it. The affine is the image's own if it
-    has one, else the voxel size on the diagonal.
+    has one, else the voxel size on the diagonal, and where the first voxel lies.
     """
     dtype = storable(np.dtype(image.data.dtype))
     axes = next(full for full in ("YX", "ZYX", "TZYX", "CTZYX") if set(image.axes) <= set(full))
@@ -173,9 +173,11 @@ def _header(image: Image, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any
     factor = length_factor(image.unit, "millimeter")
     zooms = [step.get(a, 1.0) * (factor if a in "ZYX" else 1.0) for a in axes[::-1]]
     header.set_zooms(zooms)
-    if image.unit != PIXEL or image.affine is not None:
+    place = dict(zip(image.axes, image.translate, strict=True))
+    if image.unit != PIXEL or image.affine is not None or any(map(place.get, "ZYX")):
         header.set_xyzt_units("mm", "sec")
         affine = np.diag([*zooms[:3], 1.0, 1.0][:4])
+        affine[:3, 3] = [factor * place.get(a, 0.0) for a in "XYZ"]
         if image.affine is not None:
             affine = np.asarray(image.affine)
         header.set_sform(affine, 2)
@@ -183,6 +185,11 @@ def _header(image: Image, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any
     header["magic"] = b"n+2\0\r\n\x1a\n" if modern else b"n+1\0"
     header.set_data_offset(len(header.binaryblock) + 4)
     return header
+
+
+def check_nifti() -> None:
+    """Raise `InputError` if the package behind NIfTI is missing."""
+    _nibabel()
 
 
 def _nibabel() -> ModuleType:

@@ -50,6 +50,19 @@ def _plain_mode(file: Any, labels: bool) -> Any:
     return file.convert("L" if file.mode in ("LA", "La") else "RGB")
 
 
+def check_png(name: str, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Return whether an image is one of colours; raise `InputError` if PNG cannot hold it."""
+    color = axes == "YXC" and shape[2] in (3, 4)
+    if axes != "YX" and not color:
+        raise InputError(
+            f"{name}: PNG holds one plane (YX) or its colours (YXC), not {axes} with the shape "
+            f"{shape}; save as .tif or .zarr."
+        )
+    if dtype.kind not in "bui":
+        raise InputError(f"{name}: PNG holds integers, not {dtype}; save as .tif or .zarr.")
+    return color
+
+
 def save_png(path: Path, image: Image) -> None:
     """Write gray values or labels of 8 or 16 bits, or 8-bit colours that stand last.
 
@@ -61,14 +74,7 @@ def save_png(path: Path, image: Image) -> None:
     import PIL.Image
 
     dtype = np.dtype(image.data.dtype)
-    color = image.axes == "YXC" and image.shape[2] in (3, 4)
-    if image.axes != "YX" and not color:
-        raise InputError(
-            f"{image.source}: PNG holds one plane (YX) or its colours (YXC), not "
-            f"{image.axes} with the shape {image.shape}; save as .tif or .zarr."
-        )
-    if dtype.kind not in "bui":
-        raise InputError(f"{image.source}: PNG holds integers, not {dtype}; save as .tif or .zarr.")
+    color = check_png(image.source, image.axes, image.shape, dtype)
     pixels = np.asarray(image.data[...])
     highest = int(pixels.max())
     if pixels.min() < 0 or highest > (255 if color else 65535):

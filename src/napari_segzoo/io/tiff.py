@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .image import LETTERS, Image, LazyArray, Region, check_content, check_size, native, reading
+from .image import (
+    LETTERS,
+    Image,
+    LazyArray,
+    Region,
+    check_chunk,
+    check_content,
+    check_size,
+    native,
+    reading,
+)
 from .units import PIXEL, length_factor, length_unit, seconds
 
 BEST_RATIO = 100_000
@@ -106,6 +116,8 @@ def _by_segment(path: Path, series: Any, level: int) -> LazyArray:
     import zarr
 
     array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
+    check_chunk(path, array.chunks, array.dtype)
+    check_size(path, prod(array.chunks) * array.dtype.itemsize, path.stat().st_size * BEST_RATIO)
 
     def read(region: Region) -> NDArray[Any]:
         with reading(path):

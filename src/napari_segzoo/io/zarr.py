@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .image import LETTERS, Image, LazyArray, Region, check_content, native, reading
+from .image import LETTERS, Image, LazyArray, Region, check_chunk, check_content, native, reading
 from .units import PIXEL, length_factor, length_unit, seconds
 
 if TYPE_CHECKING:
     import zarr as zarr_library
-
-LARGEST_CHUNK = 2**33
 
 
 def open_zarr(path: Path) -> Image:
@@ -73,20 +70,30 @@ def _multiscale(path: Path, group: zarr_library.Group, record: Mapping[str, Any]
         raise InputError(
             f"{path} is damaged: it names {len(named)} axes, but its data have {ndim} dimensions."
         )
-    scale = np.ones(ndim)
+    scale, translate = np.ones(ndim), np.zeros(ndim)
     for holder in (datasets[0], record):
         for transform in holder.get("coordinateTransformations", ()):
             if transform["type"] == "scale":
-                scale *= np.asarray(transform["scale"], float)
+                factors = np.asarray(transform["scale"], float)
+                scale, translate = scale * factors, translate * factors
+            elif transform["type"] == "translation" and "translation" in transform:
+                translate = translate + np.asarray(transform["translation"], float)
     spatial = [n for n, a in enumerate(axes) if a in "ZYX"]
     own = [length_unit(named[n].get("unit")) for n in spatial]
     unit = next((u for u in reversed(own) if u != PIXEL), PIXEL)
-    for n, u in zip(spatial, own, strict=True):
-        scale[n] *= length_factor(u, unit)
+    units = np.ones(ndim)
+    units[spatial] = [length_factor(u, unit) for u in own]
     if "T" in axes:
-        scale[axes.index("T")] *= seconds(named[axes.index("T")].get("unit"))
-    pyramid = levels if len(levels) > 1 else ()
-    return Image(levels[0], axes, tuple(scale.tolist()), unit, str(path), pyramid)
+        units[axes.index("T")] = seconds(named[axes.index("T")].get("unit"))
+    return Image(
+        levels[0],
+        axes,
+        tuple((scale * units).tolist()),
+        unit,
+        str(path),
+        levels if len(levels) > 1 else (),
+        translate=tuple((translate * units).tolist()),
+    )
 
 
 def _lazy(path: Path, array: Any) -> LazyArray:
@@ -94,13 +101,7 @@ def _lazy(path: Path, array: Any) -> LazyArray:
         raise InputError(f"{path} is damaged: a level of its pyramid is no array.")
     shape = tuple(int(n) for n in array.shape)
     check_content(path, shape, np.dtype(array.dtype))
-    stored = array.shards or array.chunks
-    if prod(stored) * array.dtype.itemsize > LARGEST_CHUNK:
-        raise InputError(
-            f"{path} is damaged, or too coarse to be read by region: its chunks {tuple(stored)} "
-            f"have more than {LARGEST_CHUNK // 2**30} GB."
-        )
-
+    check_chunk(path, array.shards or array.chunks, array.dtype)
     array = _checked(path, array)
 
     def read(region: Region) -> NDArray[Any]:

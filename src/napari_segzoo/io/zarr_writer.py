@@ -231,9 +231,12 @@ def _metadata(
     for level, factor in enumerate(factors):
         scale = [s * f for s, f in zip(image.scale, factor, strict=True)]
         transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        first = list(image.translate)
         if level and not labels:
             middle = [s * (f - 1) / 2 for s, f in zip(image.scale, factor, strict=True)]
-            transforms.append({"type": "translation", "translation": middle})
+            first = [t + m for t, m in zip(first, middle, strict=True)]
+        if any(first):
+            transforms.append({"type": "translation", "translation": first})
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
     record = {"name": Path(image.source).stem, "axes": axes, "datasets": datasets}
     return {**record, "version": version} if version == "0.4" else record

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..io import list_images, open_image
+from ..io import images_by_name, open_image
 from .definitions import DEFINITIONS
 from .pair import make_pair
 from .report import (
@@ -27,7 +27,6 @@ from .statistics import Comparison, Summary, compare, summarize
 SHORT_TABLE = ("dice", "iou", "precision", "recall", "hd95", "assd", "nsd")
 MOST_SHOWN = 200
 """Scores in all, above which those of single classes would make a table too long to read."""
-ENDINGS = (".ome.tiff", ".ome.tif", ".ome.zarr", ".nii.gz")
 Folder = str | PathLike[str]
 
 
@@ -207,8 +206,8 @@ def evaluate_folder(
         If a folder has no images, two images share a name, a prediction is missing, or a pair
         can not be compared; the message names the files.
     """
-    references = _by_name(reference)
-    folders = {name: _by_name(path) for name, path in _named(predictions).items()}
+    references = _images(reference)
+    folders = {name: _images(path) for name, path in _named(predictions).items()}
     for found, path in zip(folders.values(), _named(predictions).values(), strict=True):
         missing = sorted(set(references) - set(found))
         if missing:
@@ -257,24 +256,8 @@ def _named(predictions: Folder | Sequence[Folder] | Mapping[str, Folder]) -> dic
     return dict(zip(names, paths, strict=True))
 
 
-def _by_name(folder: Folder) -> dict[str, Path]:
-    """Return the images of a folder by their name without ending."""
-    found: dict[str, Path] = {}
-    for path in list_images(folder):
-        name = _stem(path)
-        if name in found:
-            raise InputError(
-                f"{found[name]} and {path} have the same name without ending, so it is not "
-                "clear which to compare; keep one of them in the folder."
-            )
-        found[name] = path
+def _images(folder: Folder) -> dict[str, Path]:
+    found = images_by_name(folder)
     if not found:
         raise InputError(f"There are no images in the folder {folder}.")
     return found
-
-
-def _stem(path: Path) -> str:
-    for ending in ENDINGS:
-        if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.stem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,14 @@ def check_task(task: str) -> None:
         raise InputError(f"task must be 'semantic' or 'instances', not {task!r}.")
 
 
+def check_ignore(ignore: Any) -> int | None:
+    """Return the label to be ignored; raise `InputError` if it is no whole number."""
+    try:
+        return None if ignore is None else index(ignore)
+    except TypeError:
+        raise InputError(f"ignore must be a label, a whole number, not {ignore!r}.") from None
+
+
 def axis_spacing(spacing: Sequence[float] | float | None, ndim: int) -> tuple[float, ...]:
     """Voxel size along every axis; None is 1, one number stands for all axes.
 
@@ -65,7 +74,10 @@ def axis_spacing(spacing: Sequence[float] | float | None, ndim: int) -> tuple[fl
     InputError
         If there are not as many numbers as axes, or one is not a positive, finite number.
     """
-    values = np.ones(ndim) if spacing is None else np.asarray(spacing, np.float64)
+    try:
+        values = np.ones(ndim) if spacing is None else np.asarray(spacing, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"spacing must be positive numbers, not {spacing!r}.") from None
     values = np.full(ndim, values) if values.ndim == 0 else values
     if values.shape != (ndim,):
         raise InputError(

@@ -34,20 +34,31 @@ class Contingency:
 
     def without(self, ignore: int | None) -> Contingency:
         """Leave out the voxels whose reference label is `ignore`."""
-        if ignore is None:
-            return self
-        keep = self.reference != ignore
+        return self if ignore is None else self._where(self.reference != ignore)
+
+    def only(self, label: int | None) -> Contingency:
+        """Keep the voxels whose reference label is `label`; none for None."""
+        return self._where(self.reference == label)
+
+    def _where(self, keep: Any) -> Contingency:
+        keep = np.broadcast_to(keep, self.reference.shape)
         return Contingency(self.reference[keep], self.prediction[keep], self.count[keep])
 
-    def labels(self) -> list[int]:
-        """Return all labels of both images in order, 0 always among them."""
-        return [int(v) for v in np.unique(np.concatenate([[0], self.reference, self.prediction]))]
+    def labels(self, ignore: int | None = None) -> list[int]:
+        """Return all labels of both images but `ignore` in order, 0 always among them."""
+        found = np.unique(np.concatenate([[0], self.reference, self.prediction]))
+        return [int(v) for v in found if v != ignore]
 
     def dense(self, labels: Sequence[int]) -> NDArray[np.int64]:
-        """Return the confusion matrix: row = reference, column = prediction, in `labels` order."""
-        table = np.zeros((len(labels), len(labels)), np.int64)
+        """Return the confusion matrix: row = reference, column = prediction, in `labels` order.
+
+        One more column counts the voxels that are predicted to have another label.
+        """
+        table = np.zeros((len(labels), len(labels) + 1), np.int64)
         rows = np.searchsorted(labels, self.reference)
-        table[rows, np.searchsorted(labels, self.prediction)] = self.count
+        known = np.isin(self.prediction, labels)
+        columns = np.where(known, np.searchsorted(labels, self.prediction), len(labels))
+        np.add.at(table, (rows, columns), self.count)
         return table
 
 

@@ -30,6 +30,8 @@ class Objects:
         Positions in `reference` and `prediction` of the two objects of each overlap.
     overlap : int64 array, shape (overlaps,)
         Voxels they share, above 0.
+    hidden : int64 array
+        Voxels to be ignored of each object in `prediction`.
     """
 
     reference: Ints
@@ -39,6 +41,7 @@ class Objects:
     row: Ints
     column: Ints
     overlap: Ints
+    hidden: Ints
 
     @property
     def iou(self) -> NDArray[np.float64]:
@@ -47,10 +50,15 @@ class Objects:
         return self.overlap / (together - self.overlap)
 
 
-def objects(contingency: Contingency) -> Objects:
-    """Sort the counts of label pairs by objects."""
+def objects(contingency: Contingency, ignored: Contingency | None = None) -> Objects:
+    """Sort the counts of label pairs by objects; `ignored` are those of voxels to be ignored."""
     reference, reference_size = _sizes(contingency.reference, contingency.count)
     prediction, prediction_size = _sizes(contingency.prediction, contingency.count)
+    hidden = np.zeros(len(prediction), np.int64)
+    if ignored is not None:
+        known = np.isin(ignored.prediction, prediction)
+        place = np.searchsorted(prediction, ignored.prediction[known])
+        np.add.at(hidden, place, ignored.count[known])
     both = (contingency.reference > 0) & (contingency.prediction > 0)
     return Objects(
         reference,
@@ -60,6 +68,7 @@ def objects(contingency: Contingency) -> Objects:
         np.searchsorted(reference, contingency.reference[both]),
         np.searchsorted(prediction, contingency.prediction[both]),
         contingency.count[both],
+        hidden,
     )
 
 
@@ -133,6 +142,16 @@ def _assign(row: Ints, column: Ints, gain: NDArray[np.float64]) -> Ints:
     return np.flatnonzero(partner[r] == c)
 
 
+def made_up(found: Objects, pairs: Ints) -> Ints:
+    """Positions of the predicted objects in no pair.
+
+    Those of which more than half are voxels to be ignored are left out, as nobody knows whether
+    they are right (Kirillov et al. 2019, arXiv:1801.00868).
+    """
+    alone = np.setdiff1d(np.arange(len(found.prediction)), found.column[pairs])
+    return alone[found.hidden[alone] <= found.prediction_size[alone]]
+
+
 def matching_scores(
     found: Objects, thresholds: Sequence[float] = THRESHOLDS
 ) -> dict[str, float | dict[str, float]]:
@@ -148,16 +167,18 @@ def matching_scores(
         "n_prediction", "n_matched". All are nan if neither image has an object; if only one
         has, segmentation_quality is nan and panoptic quality 0.
     """
-    ours, theirs = len(found.reference), len(found.prediction)
-    hits = {f"{t:g}": len(match(found, t)) for t in thresholds}
-    ap = {key: _divide(n, ours + theirs - n) for key, n in hits.items()}
+    ours = len(found.reference)
+    pairs = {f"{t:g}": match(found, t) for t in thresholds}
+    counts = {key: (len(p), len(p) + len(made_up(found, p))) for key, p in pairs.items()}
+    ap = {key: _divide(n, ours + theirs - n) for key, (n, theirs) in counts.items()}
     matched = match(found)
+    theirs = len(matched) + len(made_up(found, matched))
     quality = float(found.iou[matched].mean()) if len(matched) else float("nan")
     recognition = _divide(2 * len(matched), ours + theirs)
     return {
         "ap": ap,
         "mean_ap": float(np.mean(list(ap.values()))),
-        "f1": {key: _divide(2 * n, ours + theirs) for key, n in hits.items()},
+        "f1": {key: _divide(2 * n, ours + theirs) for key, (n, theirs) in counts.items()},
         "precision": _divide(len(matched), theirs),
         "recall": _divide(len(matched), ours),
         "panoptic_quality": quality * recognition if len(matched) else recognition,

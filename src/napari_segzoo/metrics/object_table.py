@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .instances import (
     Objects,
     clustering_scores,
+    made_up,
     match,
     matching_scores,
     merged_objects,
@@ -28,7 +29,7 @@ def object_scores(
     found: Scan, shape: tuple[int, ...], spacing: tuple[float, ...]
 ) -> tuple[dict[str, Any], list[Row]]:
     """Score objects; return the scores and one row per object (see `Report`)."""
-    both = objects(found.contingency)
+    both = objects(found.contingency, found.hidden)
     split, merged = split_objects(both), merged_objects(both)
     values: dict[str, Any] = {
         **matching_scores(both),
@@ -124,7 +125,6 @@ def _rows(
     taken = zip(both.row[pairs], both.column[pairs], iou[pairs], distance, strict=True)
     rows = [row(int(r), int(c), float(v), float(d)) for r, c, v, d in taken]
     missed = np.setdiff1d(np.arange(len(both.reference)), both.row[pairs])
-    false = np.setdiff1d(np.arange(len(both.prediction)), both.column[pairs])
     rows += [row(int(r), None, 0.0, float("nan")) for r in missed]
-    rows += [row(None, int(c), 0.0, float("nan")) for c in false]
+    rows += [row(None, int(c), 0.0, float("nan")) for c in made_up(both, pairs)]
     return rows

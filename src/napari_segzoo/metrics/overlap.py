@@ -16,8 +16,9 @@ def class_scores(confusion: NDArray[Any], labels: Sequence[int]) -> Scores:
 
     Parameters
     ----------
-    confusion : integer array, shape (classes, classes)
-        Voxels with reference label ``labels[row]`` and predicted label ``labels[column]``.
+    confusion : integer array, shape (classes, classes) or (classes, classes + 1)
+        Voxels with reference label ``labels[row]`` and predicted label ``labels[column]``; in a
+        last column, those predicted to be something else.
     labels : sequence of int
         Label of each row and column.
 
@@ -85,7 +86,8 @@ def overall_scores(confusion: NDArray[Any], labels: Sequence[int]) -> dict[str, 
     dice, iou = _ratio(2 * hits, ours + theirs), _ratio(hits, ours + theirs - hits)
     correct = hits.sum()
     chance = float(ours @ theirs)
-    spread = (total**2 - float(ours @ ours)) * (total**2 - float(theirs @ theirs))
+    columns = np.asarray(confusion, np.float64).sum(axis=0)
+    spread = (total**2 - float(ours @ ours)) * (total**2 - float(columns @ columns))
     agreement = correct * total - chance
     present = ours > 0
     return {
@@ -112,7 +114,8 @@ def by_label(values: NDArray[Any], labels: Sequence[int]) -> dict[str, float]:
 def _counts(confusion: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], float]:
     """Return hits, voxels in the reference and in the prediction per class, and all voxels."""
     table = np.asarray(confusion, np.float64)
-    return np.diagonal(table), table.sum(axis=1), table.sum(axis=0), float(table.sum())
+    theirs = table.sum(axis=0)[: len(table)]
+    return np.diagonal(table), table.sum(axis=1), theirs, float(table.sum())
 
 
 def _ratio(above: Any, below: Any) -> NDArray[np.float64]:

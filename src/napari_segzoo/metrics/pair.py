@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..io.image import LazyArray
-from .blocks import Region, as_labels, chunk_sides, label_pair
+from .blocks import Region, as_labels, check_ignore, chunk_sides, label_pair
 from .report import Report
 
 OUTSIDE = 2**63 - 1
@@ -118,6 +118,7 @@ def make_pair(
         raise InputError(f"fit must be 'crop' or 'resample', not {fit!r}.")
     if fit is None and placement is not None:
         raise InputError("A placement (offset) needs fit: 'crop' or 'resample'.")
+    ignore = check_ignore(ignore)
     reference, prediction = as_labels(reference, "reference"), as_labels(prediction, "prediction")
     shape = tuple(int(n) for n in reference.shape)
     if fit is None:

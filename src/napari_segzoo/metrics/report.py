@@ -11,8 +11,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..io.blocks import written_whole
 from .definitions import DEFINITIONS
+from .overlap import mean
 
 SIDE_BY_SIDE = 6
 Row = dict[str, Any]
@@ -66,9 +69,12 @@ class Report(Mapping[str, Any]):
         def move(place: Sequence[int]) -> tuple[int, ...]:
             return tuple(p + o for p, o in zip(place, origin, strict=True))
 
+        more = dict(settings)
+        if "slice axis" in self.settings:
+            more["first slice"] = origin[self.settings["slice axis"]]
         return replace(
             self,
-            settings={**self.settings, **settings},
+            settings={**self.settings, **more},
             positions={label: move(place) for label, place in self.positions.items()},
             objects=[
                 row if row["position"] is None else {**row, "position": move(row["position"])}
@@ -110,6 +116,19 @@ class Report(Mapping[str, Any]):
             if isinstance(value, int | float) and name in DEFINITIONS
         }
 
+    def slice_rows(self) -> list[Row]:
+        """Return one row per score, class and slice: "metric", "label", "slice" and "value".
+
+        Slices are numbered as in the whole reference; there are none unless they were asked for.
+        """
+        first = self.settings.get("first slice", 0)
+        return [
+            {"metric": metric, "label": int(label), "slice": first + n, "value": value}
+            for metric, table in self.scores.get("per_slice", {}).items()
+            for label, values in table.items()
+            for n, value in enumerate(values)
+        ]
+
     def save(self, path: str | Path) -> None:
         """Write the report as Markdown or JSON if `path` ends so, else as CSV.
 
@@ -134,9 +153,12 @@ class Report(Mapping[str, Any]):
         """Return one line per number, and write them to `path` if given.
 
         Columns: metric, key (label or threshold, empty for overall scores), name (of the
-        class), value, definition. The settings come last, as metrics of their own.
+        class), value, definition. The settings come last, as metrics of their own. With scores
+        of slices there is one more column, slice, which is empty for scores of the whole.
         """
-        lines: list[Sequence[Any]] = [("metric", "key", "name", "value", "definition")]
+        slices = self.slice_rows()
+        more = ("slice",) if slices else ()
+        lines: list[Sequence[Any]] = [("metric", "key", "name", "value", "definition", *more)]
         for row in self.rows():
             key = row.get("label", row.get("threshold"))
             lines += [
@@ -145,7 +167,20 @@ class Report(Mapping[str, Any]):
                 if metric in DEFINITIONS and value is not None
             ]
         lines += [(n, "", "", value, DEFINITIONS[n]) for n, value in self.summary().items()]
+        lines += [
+            (
+                row["metric"],
+                row["label"],
+                self.names.get(row["label"], ""),
+                row["value"],
+                DEFINITIONS[row["metric"]],
+                row["slice"],
+            )
+            for row in slices
+        ]
         lines += [(n, "", "", value, "setting") for n, value in self.settings.items()]
+        if slices:
+            lines = [line if len(line) == 6 else (*line, "") for line in lines]
         return write_text(csv_text(lines), path)
 
     def objects_to_csv(self, path: str | Path | None = None) -> str:
@@ -161,10 +196,25 @@ class Report(Mapping[str, Any]):
         parts = [
             self._class_table(rows, columns),
             markdown_table(["score", "value"], [[n, v] for n, v in summary.items()]),
+            self._slice_table(),
             markdown_definitions(used),
             "; ".join(f"{name} {value}" for name, value in self.settings.items()),
         ]
         return write_text(markdown_text(parts), path)
+
+    def _slice_table(self) -> str:
+        """Tabulate the Dice of each class but the background, of many the mean, in each slice."""
+        rows = [r for r in self.slice_rows() if r["metric"] == "dice" and r["label"] != 0]
+        slices = {row["slice"]: [row["slice"]] for row in rows}
+        for row in rows:
+            slices[row["slice"]].append(row["value"])
+        titles = (f"{n} {self.names.get(n, '')}" for n in dict.fromkeys(r["label"] for r in rows))
+        columns = ["slice", *(f"dice {title}".strip() for title in titles)]
+        table = list(slices.values())
+        if len(columns) > SIDE_BY_SIDE + 1:
+            columns = ["slice", "mean dice"]
+            table = [[n, mean(np.array(values))] for n, *values in table]
+        return markdown_table(columns if rows else [], table)
 
     def _class_table(self, rows: list[Row], columns: list[str]) -> str:
         """Tabulate `rows`; a few classes stand side by side, which stays narrow."""

@@ -32,6 +32,8 @@ class Scan:
     ----------
     contingency : Contingency
         Pairs of labels, voxels to be ignored left out.
+    hidden : Contingency
+        The same of the voxels that were left out.
     slices : dict of int to Contingency
         The same for each index of the axis asked for; empty if none was.
     reference, prediction : Border or None
@@ -39,6 +41,7 @@ class Scan:
     """
 
     contingency: Contingency
+    hidden: Contingency
     slices: dict[int, Contingency]
     reference: Border | None
     prediction: Border | None
@@ -84,7 +87,7 @@ def scan(
     def look(region: Region) -> _Part:
         wide, inner = grow(region, shape, range(frames, len(shape)) if borders else ())
         ours, theirs = read(reference, wide, "reference"), read(prediction, wide, "prediction")
-        counts = _counts(ours[inner], theirs[inner], region, axis, ignore)
+        counts = _counts(ours[inner], theirs[inner], region, axis)
         if not borders:
             return _Part(counts, None)
         hidden = ours == ignore if ignore is not None else None
@@ -96,7 +99,7 @@ def scan(
     for done, part in enumerate(threaded(look, blocks), 1):
         parts.append(part)
         if preview is not None and done < len(blocks) and monotonic() - shown >= PREVIEW_EVERY:
-            preview(merge([count for p in parts for _, count in p.counts]))
+            preview(merge([count for p in parts for _, count in p.counts]).without(ignore))
             shown = monotonic()
         if progress is not None:
             progress(done, len(blocks))
@@ -106,9 +109,11 @@ def scan(
             by_slice.setdefault(index, []).append(count)
     slices = {index: merge(counts) for index, counts in sorted(by_slice.items())}
     pairs = [p.borders for p in parts if p.borders is not None]
+    whole = merge(list(slices.values()))
     return Scan(
-        merge(list(slices.values())),
-        {} if axis is None else slices,
+        whole.without(ignore),
+        whole.only(ignore),
+        {} if axis is None else {n: counts.without(ignore) for n, counts in slices.items()},
         join([p[0] for p in pairs]) if borders else None,
         join([p[1] for p in pairs]) if borders else None,
     )
@@ -136,21 +141,18 @@ def _counts(
     prediction: NDArray[Any],
     region: Region,
     axis: int | None,
-    ignore: int | None,
 ) -> list[tuple[int, Contingency]]:
     """Count a block; index 0 stands for all of it if no axis is asked for."""
     if axis is None:
-        return [(0, _count(reference, prediction, ignore))]
+        return [(0, _count(reference, prediction))]
     return [
-        (region[axis].start + k, _count(reference.take(k, axis), prediction.take(k, axis), ignore))
+        (region[axis].start + k, _count(reference.take(k, axis), prediction.take(k, axis)))
         for k in range(reference.shape[axis])
     ]
 
 
-def _count(reference: NDArray[Any], prediction: NDArray[Any], ignore: int | None) -> Contingency:
-    return count_pairs(np.ascontiguousarray(reference), np.ascontiguousarray(prediction)).without(
-        ignore
-    )
+def _count(reference: NDArray[Any], prediction: NDArray[Any]) -> Contingency:
+    return count_pairs(np.ascontiguousarray(reference), np.ascontiguousarray(prediction))
 
 
 def _borders(

@@ -11,7 +11,7 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from . import overlap
-from .blocks import axis_spacing, check_task, label_pair
+from .blocks import axis_spacing, check_ignore, check_task, label_pair
 from .centreline import cl_dice
 from .contingency import Contingency
 from .instances import matching_scores, objects
@@ -56,7 +56,9 @@ def evaluate(
         Whether labels are classes or single objects.
     ignore : int or None
         Voxels with this label in the reference are left out. For surfaces they lie outside
-        of every class in both images.
+        of every class in both images. Elsewhere, where it is predicted, the class of the
+        reference is missed. A predicted object of which more than half is left out counts only
+        if it is matched.
     class_names : sequence or mapping of int to str, optional
         Names of the labels, for tables.
     tolerance : float, mapping of int to float, or None
@@ -106,7 +108,7 @@ def evaluate(
     check_task(task)
     reference, prediction = label_pair(reference, prediction)
     shape = tuple(int(n) for n in reference.shape)
-    steps = axis_spacing(spacing, len(shape))
+    steps, ignore = axis_spacing(spacing, len(shape)), check_ignore(ignore)
     if task == "instances" and (per_slice or probabilities is not None):
         raise InputError(
             "per_slice and probabilities score classes; with task 'instances' leave them out."
@@ -138,7 +140,7 @@ def evaluate(
         values, rows = object_scores(found, shape, steps)
         return Report(task, values, settings, objects=rows)
 
-    labels = _class_labels(found.contingency)
+    labels = _class_labels(found.contingency, ignore)
     confusion = found.contingency.dense(labels)
     values = {
         **overlap.class_scores(confusion, labels),
@@ -159,10 +161,11 @@ def evaluate(
         }
     if probabilities is not None:
         values.update(_soft(soft_scores(reference, probabilities, ignore=ignore)))
-    values["confusion"] = confusion.tolist()
+    values["confusion"] = confusion[:, : len(labels)].tolist()
     values["labels"] = labels
     if per_slice:
         values["per_slice"] = slice_scores(found.slices, labels)
+        settings["slice axis"] = axis % len(shape)
     return Report(task, values, settings, _names(class_names, labels), positions=positions)
 
 
@@ -212,8 +215,8 @@ def _soft(found: SoftScores) -> dict[str, Any]:
     }
 
 
-def _class_labels(counts: Contingency) -> list[int]:
-    labels = counts.labels()
+def _class_labels(counts: Contingency, ignore: int | None) -> list[int]:
+    labels = counts.labels(ignore)
     if len(labels) > MOST_CLASSES:
         raise InputError(
             f"The label images hold {len(labels)} different labels, which looks like single "
@@ -231,7 +234,7 @@ def _preview(
     """Report what can be told from the counts of a part of the images."""
     if task == "instances":
         return Report(task, dict(matching_scores(objects(counts))), settings)
-    labels = _class_labels(counts)
+    labels = _class_labels(counts, settings["ignore"])
     confusion = counts.dense(labels)
     values = {
         **overlap.class_scores(confusion, labels),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ class Project:
         """Open the validation images and their labels in the same way."""
         return _open_pairs(self.validation_images, self.validation_labels, self.axes)
 
-    def train(self) -> Iterator[Event]:
-        """Run `finetune` as the project says."""
+    def train(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+        """Run `finetune` as the project says; `stop` ends it."""
         images, labels = zip(*self.read(), strict=True)
         scored = self.read_validation()
         return finetune(
@@ -80,6 +80,7 @@ class Project:
             axes=self.axes,
             class_names=self.class_names,
             validation=([i for i, _ in scored], [drawn for _, drawn in scored]) if scored else None,
+            stop=stop,
             **self.options.arguments(),
         )
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,10 +13,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..io import written_whole
+from ..model import check_model_target
+from ..zoo.pretrained import UNREADABLE
+from .processes import process_rank
 
 FORMAT = "napari-segzoo-checkpoint-1"
-UNREADABLE = (UnpicklingError, OSError, RuntimeError, EOFError, LookupError, TypeError, ValueError)
-"""What PyTorch raises on files that are damaged or something else."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,26 @@ def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
                 f"{path} was begun with {name} = {found.get(name)!r}, not {value!r}; give what it "
                 "was begun with, or begin anew without resuming."
             )
+
+
+def checkpoint_path(out: Path, *, resume: bool = False, overwrite: bool = False) -> Path:
+    """Return where the checkpoint of a training lies that will write the model `out`.
+
+    A training that neither goes on nor was interrupted before has none; with `overwrite` an
+    old one is removed.
+
+    Raises
+    ------
+    InputError
+        If `out` cannot be written, or an interrupted training was left and neither `resume`
+        nor `overwrite` is set.
+    """
+    path = out.with_name(f".{out.name}.checkpoint")
+    check_model_target(out, overwrite=overwrite)
+    if path.exists() and not (resume or overwrite):
+        raise InputError(
+            f"An interrupted training of {out} was found; resume it, or overwrite to begin anew."
+        )
+    if not resume and process_rank() == 0:
+        path.unlink(missing_ok=True)
+    return path

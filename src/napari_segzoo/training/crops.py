@@ -77,7 +77,8 @@ class Reader:
             intensity = self.normalization.measure(image.data, layout.channel_axis)
         except InputError as error:
             raise InputError(f"{sample.image}: {error}") from error
-        target = self.survey.labels.to_target(read_values(sample))
+        labels = self.survey.labels
+        target = labels.to_target(read_values(sample, labels.ignore))
         whole = tuple(slice(0, n) for n in layout.spatial_shape)
         return [
             (
@@ -111,12 +112,13 @@ class CropOptions:
 
 
 def crop_options(
-    dataset: Dataset, size: tuple[int, ...], resize: tuple[float, float]
+    dataset: Dataset, found: Survey, size: tuple[int, ...], resize: tuple[float, float]
 ) -> CropOptions:
-    """Choose what suits photographs, or images in which objects lie anyhow and are small."""
+    """Choose what suits photographs, scans of bodies, or images in which objects lie anyhow."""
     if dataset.photographs:
         return CropOptions(size, resize, (len(size) - 1,), 0.0)
-    return CropOptions(size, resize, tuple(range(len(size))), FOREGROUND_SHARE)
+    mirrored = () if found.body_scans else tuple(range(len(size)))
+    return CropOptions(size, resize, mirrored, FOREGROUND_SHARE)
 
 
 def take_crop(pair: Labelled, options: CropOptions, rng: np.random.Generator) -> Labelled:

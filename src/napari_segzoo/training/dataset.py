@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..io import list_images
+from ..io import images_by_name
 
 LAYOUTS = ("auto", "folders", "voc", "msd")
 VOC_CLASSES = (
@@ -159,24 +159,12 @@ def _find_folders(folder: Path) -> Dataset:
 def _pair(images: Path, labels: Path) -> tuple[Sample, ...]:
     if not labels.is_dir():
         raise InputError(f"There is no folder {labels} with the labels of {images}.")
-    found = {_stem(path): path for path in list_images(labels)}
-    samples = []
-    for image in list_images(images):
-        partner = found.get(_stem(image))
-        if partner is None:
-            raise InputError(
-                f"{image} has no labels: {labels} holds no image called {_stem(image)}."
-            )
-        samples.append(Sample(image, partner))
+    found, samples = images_by_name(labels), []
+    for name, image in images_by_name(images).items():
+        if name not in found:
+            raise InputError(f"{image} has no labels: {labels} holds no image called {name}.")
+        samples.append(Sample(image, found[name]))
     return tuple(samples)
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for ending in (".nii.gz", ".ome.tif", ".ome.tiff", ".ome.zarr"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return path.stem
 
 
 def _find_voc(folder: Path) -> Dataset:

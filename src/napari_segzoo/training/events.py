@@ -109,10 +109,11 @@ class Redrawn:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint was written, from which the training can go on."""
+    """A checkpoint was written, from which the training can go on; `last` if it was stopped."""
 
     step: int
     path: Path
+    last: bool = False
 
 
 @dataclass(frozen=True)

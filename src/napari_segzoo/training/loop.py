@@ -297,18 +297,18 @@ def _class_weights(drawn: Drawn, job: Job) -> Tensor:
     """Weights from the drawn voxels of each class."""
     from .losses import frequency_weights
 
-    classes = range(job.info.num_outputs)
-    voxels = [[len(item.drawn.get(c, ())) for item in drawn.training] for c in classes]
-    return frequency_weights([sum(counts) for counts in voxels])
+    counts, voxels = np.zeros((2, job.info.num_outputs), np.int64)
+    for item in drawn.training:
+        for c, where in item.drawn.items():
+            counts[c] += len(where)
+            voxels[c] += sum(map(len, item.drawn.values()))
+    return frequency_weights(counts.tolist(), voxels.tolist())
 
 
 def training_precision(device: torch.device) -> torch.dtype:
     """Return bfloat16 where the device computes in it, else float32."""
     import torch
 
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    found = torch.cpu.get_capabilities()
-    if device.type == "cpu" and (found.get("avx512_bf16") or found.get("amx_bf16")):
-        return torch.bfloat16
-    return torch.float32
+    from ..inference.device import computes_bfloat16
+
+    return torch.bfloat16 if computes_bfloat16(device) else torch.float32

@@ -167,16 +167,26 @@ def make_loss(
     return partial(LOSSES[name], weights=weights.to(device))
 
 
-def frequency_weights(counts: Sequence[int]) -> Tensor:
+def frequency_weights(counts: Sequence[int], voxels: Sequence[int] | None = None) -> Tensor:
     """Weights from the voxels of each class: the median frequency over the class's own.
 
-    A class that never occurs has weight 0 (median frequency balancing: Eigen & Fergus 2015,
+    The frequency of a class is the share of its voxels in the images in which it occurs; a class
+    that never occurs has weight 0 (median frequency balancing: Eigen & Fergus 2015,
     arXiv:1411.4734; used for SegNet).
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Voxels of each class.
+    voxels : sequence of int, optional
+        Voxels of any class in the images that hold each class; by default the same for all.
     """
     frequency = torch.tensor([float(n) for n in counts])
     present = frequency > 0
     if not present.any():
         raise InputError("No voxel has a class, so there are no class frequencies.")
+    if voxels is not None:
+        frequency /= torch.tensor([float(n) for n in voxels]).clamp_min(1)
     weights = torch.zeros_like(frequency)
     weights[present] = frequency[present].quantile(0.5) / frequency[present]
     return weights

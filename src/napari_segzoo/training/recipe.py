@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ..preprocess import Normalization
 from ..zoo import ModelSpec, get_spec
 from .dataset import Dataset
 from .losses import check_loss
+from .scans import RESIZE
 from .survey import Survey
 
 if TYPE_CHECKING:
@@ -53,7 +55,8 @@ class TrainOptions:
         Size of a crop, one number or one per axis, rounded up to what the network needs:
         256 in 2D, 64 in 3D, and no more than the largest image.
     resize : (float, float)
-        Images are resized by a random factor from this range.
+        Images are resized by a random factor from this range; scans of bodies by no more than
+        1.35, either way.
     optimizer : {"auto", "sgd", "adamw"}
         "auto": SGD with momentum 0.9 and weight decay 1e-4 for networks on a classification
         backbone, else AdamW with weight decay 1e-2.
@@ -98,8 +101,12 @@ class TrainOptions:
             raise InputError("Give either a number of epochs or a budget of seconds, not both.")
         for name in ("epochs", "budget", "batch", "learning_rate"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < inf:
                 raise InputError(f"{name} must be above 0, not {value}.")
+        if self.seed < 0:
+            raise InputError(f"seed must be 0 or a whole number above, not {self.seed}.")
+        if self.ndim not in (None, 2, 3):
+            raise InputError(f"ndim must be 2 or 3, not {self.ndim}.")
         if self.class_weights and self.loss != "weighted_cross_entropy":
             raise InputError(
                 f"Class weights are for the loss weighted_cross_entropy, not for {self.loss}."
@@ -140,6 +147,7 @@ class TrainOptions:
             epochs=DEFAULT_EPOCHS if self.epochs is None and self.budget is None else self.epochs,
             batch=self.batch or BATCH[found.ndim],
             crop=self._crop(found, divisor),
+            resize=self._resize(found),
             optimizer=optimizer,
             learning_rate=self.learning_rate or RATE[optimizer],
         )
@@ -155,6 +163,12 @@ class TrainOptions:
             largest = [max(sizes) for sizes in zip(*(s for _, s in found.shapes), strict=True)]
             wanted = tuple(min(CROP[found.ndim], n) for n in largest)
         return tuple(round_up(n, d) for n, d in zip(wanted, divisor, strict=True))
+
+    def _resize(self, found: Survey) -> tuple[float, float]:
+        if not found.body_scans:
+            return self.resize
+        low, high = (min(max(n, 1 / RESIZE), RESIZE) for n in self.resize)
+        return low, high
 
     @property
     def crops_per_step(self) -> int:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..io import Image, open_image
 from .data import IGNORE, MOST_CLASSES
 from .dataset import Dataset, Sample
+from .scans import are_body_scans
 
 READERS = 4
 HIGHEST_CLASS = 999
@@ -55,6 +56,8 @@ class Survey:
         Spatial dimensions of the model and channels of the images.
     counts : tuple of int
         Voxels of each class in the training images.
+    voxels : tuple of int
+        Voxels of any class in those training images that hold each class.
     labels : Labels
         What the values mean.
     shapes : tuple of (leading, spatial)
@@ -65,16 +68,20 @@ class Survey:
         Of length.
     axes : str or None
         Axes of the images where they do not tell.
+    body_scans : bool
+        Whether all are scans of a body.
     """
 
     ndim: int
     in_channels: int
     counts: tuple[int, ...]
+    voxels: tuple[int, ...]
     labels: Labels
     shapes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     voxel_size: tuple[float, ...] | None
     unit: str
     axes: str | None
+    body_scans: bool
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ def survey(
     axes : str, optional
         Axes of the images where they do not tell.
     ignore : int
-        Label of voxels that do not count. Files with 0 and 255 alone are masks, however:
-        there 255 is the object.
+        Label of voxels that do not count, any whole number. Files with 0 and 255 alone are
+        masks, however: there 255 is the object.
 
     Raises
     ------
@@ -108,7 +115,7 @@ def survey(
         of their image, or hold a class without a name, or if the images are not of one kind.
     """
     samples = (*dataset.training, *dataset.validation)
-    look = partial(_look, channels=dataset.channels, axes=axes)
+    look = partial(_look, channels=dataset.channels, axes=axes, ignore=ignore)
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(look, samples))
     ndim = ndim or (
@@ -122,17 +129,20 @@ def survey(
     labels = Labels(ignore, binary=used == {0, 255} and ignore == 255)
     tables = [_class_counts(f.counts, labels) for f in found]
     num_classes = _count_classes(dataset, samples, tables)
-    counts = sum(np.pad(t, (0, num_classes))[:num_classes] for t in tables[: len(dataset.training)])
+    training = tables[: len(dataset.training)]
+    counts = np.stack([np.pad(t, (0, num_classes))[:num_classes] for t in training])
     first = found[0].image
     return Survey(
         ndim,
         in_channels,
-        tuple(np.asarray(counts).tolist()),
+        tuple(counts.sum(0).tolist()),
+        tuple((counts.sum(1) @ (counts > 0)).tolist()),
         labels,
         tuple((a.leading_shape, a.spatial_shape) for a in layouts[: len(dataset.training)]),
         first.voxel_size[-ndim:] if len(first.voxel_size) >= ndim else None,
         first.unit,
         axes,
+        are_body_scans((f.image for f in found), ndim),
     )
 
 
@@ -142,7 +152,7 @@ def open_sample(sample: Sample, channels: int | None, axes: str | None) -> Image
     NIfTI calls a fourth axis time, which holds the channels where `channels` says so.
     """
     image = open_image(sample.image)
-    if axes and len(axes) == len(image.shape):
+    if axes:
         return image.with_axes(axes)
     if channels and channels > 1 and image.axes == "TZYX" and image.shape[0] == channels:
         return image.with_axes("CZYX")
@@ -154,8 +164,8 @@ def open_sample(sample: Sample, channels: int | None, axes: str | None) -> Image
     return image
 
 
-def read_values(sample: Sample) -> NDArray[np.int16]:
-    """Read a label file as whole numbers.
+def read_values(sample: Sample, ignore: int) -> NDArray[np.int16]:
+    """Read a label file as whole numbers; `ignore` becomes `IGNORE` if it is too large or below 0.
 
     Raises
     ------
@@ -163,19 +173,22 @@ def read_values(sample: Sample) -> NDArray[np.int16]:
         If it holds anything else, or numbers of objects.
     """
     values = np.asarray(open_image(sample.labels, labels=True).data[...])
-    lowest, highest = int(values.min()), int(values.max())
+    counted = values != ignore
+    lowest, highest = (int(f(values, where=counted, initial=0)) for f in (np.min, np.max))
     if lowest < 0 or highest > HIGHEST_CLASS:
         wrong = lowest if lowest < 0 else highest
         raise InputError(
             f"{sample.labels} holds the label {wrong}; classes are 0, 1, 2, ... up to "
             f"{HIGHEST_CLASS}, not numbers of objects."
         )
+    if not 0 <= ignore <= HIGHEST_CLASS:
+        values = np.where(counted, values, IGNORE)
     return values.astype(np.int16, copy=False)
 
 
-def _look(sample: Sample, channels: int | None, axes: str | None) -> _Found:
-    values = read_values(sample)
-    counts = np.bincount(values.ravel())
+def _look(sample: Sample, channels: int | None, axes: str | None, ignore: int) -> _Found:
+    values = read_values(sample, ignore)
+    counts = np.bincount(values[values >= 0])
     return _Found(open_sample(sample, channels, axes), counts, values.shape)
 
 
@@ -202,7 +215,8 @@ def _class_counts(values: NDArray[np.int64], labels: Labels) -> NDArray[np.int64
     if labels.binary:
         return np.array([values[0], values[1:].sum()])
     counts = values.copy()
-    counts[labels.ignore : labels.ignore + 1] = 0
+    if 0 <= labels.ignore < len(counts):
+        counts[labels.ignore] = 0
     return np.trim_zeros(counts, "b")
 
 

@@ -12,13 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..errors import InputError
 from ..inference.device import find_device, free_memory
-from ..model import ModelInfo, SegmentationModel, check_model_target
+from ..model import ModelInfo, SegmentationModel
 from ..zoo import create_model
 from ..zoo.blocks import count_parameters
 from .checkpoint import Best, TrainingState
@@ -26,10 +25,17 @@ from .crops import Epochs, Reader, crop_options
 from .dataset import Dataset
 from .events import Event, Finished, Note, Saved, Scored, Snapshot, Started, StepDone
 from .losses import Loss, frequency_weights, make_loss
-from .processes import Processes, joined, process_count, process_rank
+from .processes import Processes, joined, process_count
 from .recipe import TrainOptions, describe, make_optimizer
 from .schedule import rate_factor
-from .step import NetworkLoss, explained, find_memory_format, find_step_precision, take_step
+from .step import (
+    NetworkLoss,
+    explained,
+    find_memory_format,
+    find_step_precision,
+    step_seed,
+    take_step,
+)
 from .survey import Survey, survey
 from .validate import Validator, score
 
@@ -80,7 +86,8 @@ def train_model(
         Go on from `checkpoint`, if it is there. On a CPU the result of a number of epochs is
         bit by bit that of a training that was never interrupted.
     stop : callable
-        Asked after each step; when it returns True, training ends and keeps the best model.
+        Asked after each step; when it returns True, the state goes to `checkpoint`, training
+        ends and keeps the best model.
 
     Returns
     -------
@@ -140,29 +147,23 @@ def _train_together(run: Run, processes: Processes) -> Iterator[Event]:
     epochs = _make_epochs(run, processes)
     validator = Validator(epochs.reader, processes)
     clock = time.monotonic() - state.seconds
-    saved, scoring, latest = time.monotonic(), 0.0, 0.0
+    begun, saved, scoring, latest = state.step, time.monotonic(), 0.0, 0.0
     yield Started(
         dict(enumerate(run.found.counts)), str(device), count_parameters(network), options.crop
     )
     yield from _notes(run, state.step, epochs)
     progress, stopped = _progress(options, state, epochs), False
+    due = _is_due(run, state, progress)
+
+    def save() -> Iterator[Saved]:
+        if run.checkpoint is not None:
+            if processes.rank == 0:
+                state.seconds = time.monotonic() - clock
+                state.save(run.checkpoint, identity)
+            yield Saved(state.step, run.checkpoint, last=stopped)
+
     with closing(epochs.batches(state.step, _readers(processes))) as batches:
-        while progress < 1 and not stopped:
-            x, target = next(batches)
-            x = x.to(device, non_blocking=True).contiguous(memory_format=memory_format)
-            target = target.to(device, non_blocking=True)
-            rate = options.rate * rate_factor(progress)
-            torch.manual_seed(_step_seed(options.seed, state.step, processes.rank))
-            with explained(options):
-                loss = take_step(state, network_loss, x, target, rate)
-            state.seconds = time.monotonic() - clock
-            progress = _progress(options, state, epochs, latest)
-            due = bool(run.dataset.validation) and progress * VALIDATIONS >= state.scored + 1
-            if options.budget is not None and progress < 1:
-                due = due and scoring <= VALIDATION_SHARE * state.seconds
-            decided = processes.from_first([progress, due, run.stop()])
-            progress, due, stopped = decided[0], bool(decided[1]), bool(decided[2])
-            yield StepDone(state.step, loss, rate, state.seconds, progress)
+        while True:
             if due:
                 began = time.monotonic()
                 state.scored = int(progress * VALIDATIONS)
@@ -173,13 +174,28 @@ def _train_together(run: Run, processes: Processes) -> Iterator[Event]:
                 scoring += latest
                 yield result
                 yield Snapshot(state.step, SegmentationModel(run.info, _copy(network)))
-            since = time.monotonic() - saved
-            if run.checkpoint is not None and since >= options.checkpoint_seconds:
-                if processes.rank == 0:
-                    state.seconds = time.monotonic() - clock
-                    state.save(run.checkpoint, identity)
-                    yield Saved(state.step, run.checkpoint)
+            if time.monotonic() - saved >= options.checkpoint_seconds and state.step > begun:
+                yield from save()
                 saved = time.monotonic()
+            if progress >= 1 or stopped:
+                break
+            x, target = next(batches)
+            x = x.to(device, non_blocking=True).contiguous(memory_format=memory_format)
+            target = target.to(device, non_blocking=True)
+            rate = options.rate * rate_factor(progress)
+            torch.manual_seed(step_seed(options.seed, state.step, processes.rank))
+            with explained(options):
+                loss = take_step(state, network_loss, x, target, rate)
+            state.seconds = time.monotonic() - clock
+            progress = _progress(options, state, epochs, latest)
+            due = _is_due(run, state, progress)
+            if options.budget is not None and progress < 1:
+                due = due and scoring <= VALIDATION_SHARE * state.seconds
+            decided = processes.from_first([progress, due, run.stop()])
+            progress, due, stopped = decided[0], bool(decided[1]), bool(decided[2])
+            yield StepDone(state.step, loss, rate, state.seconds, progress)
+            if stopped:
+                yield from save()
     yield _finish(run, state, processes, time.monotonic() - clock)
 
 
@@ -188,7 +204,7 @@ def _make_loss(run: Run, device: torch.device) -> Loss:
     if run.options.class_weights:
         weights = torch.tensor(run.options.class_weights)
     elif run.options.loss == "weighted_cross_entropy":
-        weights = frequency_weights(run.found.counts)
+        weights = frequency_weights(run.found.counts, run.found.voxels)
     return make_loss(run.options.loss, weights=weights, device=device)
 
 
@@ -197,7 +213,7 @@ def _make_epochs(run: Run, processes: Processes) -> Epochs:
     room = int(free_memory(torch.device("cpu")) * MEMORY_SHARE) // processes.count
     return Epochs(
         Reader(run.dataset, run.found, run.info.normalization, room),
-        crop_options(run.dataset, options.crop, options.resize),
+        crop_options(run.dataset, run.found, options.crop, options.resize),
         options.crops_per_step,
         options.seed,
         processes.rank,
@@ -232,11 +248,14 @@ def _progress(
     return min(1.0, state.seconds / max(options.budget - reserve, 1e-3))
 
 
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
+def _is_due(run: Run, state: TrainingState, progress: float) -> bool:
+    """Whether to validate, which a training that was stopped may have left to do."""
+    return bool(run.dataset.validation) and progress * VALIDATIONS >= state.scored + 1
 
 
 def _keep_best(state: TrainingState, result: Scored) -> None:
+    if math.isnan(result.mean_iou):
+        return
     if state.best is None or result.mean_iou > state.best.mean_iou:
         weights = _copy(state.network).state_dict()
         state.best = Best(result.mean_iou, {str(n): v for n, v in result.iou.items()}, weights)
@@ -271,26 +290,3 @@ def _finish(run: Run, state: TrainingState, processes: Processes, seconds: float
     loss = sum(last) / len(last) if last else math.nan
     counts = dict(enumerate(run.found.counts))
     return Finished(model, state.step, seconds, loss, best, counts, str(processes.device))
-
-
-def checkpoint_path(out: Path, *, resume: bool = False, overwrite: bool = False) -> Path:
-    """Return where the checkpoint of a training lies that will write the model `out`.
-
-    A training that neither goes on nor was interrupted before has none; with `overwrite` an
-    old one is removed.
-
-    Raises
-    ------
-    InputError
-        If `out` cannot be written, or an interrupted training was left and neither `resume`
-        nor `overwrite` is set.
-    """
-    path = out.with_name(f".{out.name}.checkpoint")
-    check_model_target(out, overwrite=overwrite)
-    if path.exists() and not (resume or overwrite):
-        raise InputError(
-            f"An interrupted training of {out} was found; resume it, or overwrite to begin anew."
-        )
-    if not resume and process_rank() == 0:
-        path.unlink(missing_ok=True)
-    return path

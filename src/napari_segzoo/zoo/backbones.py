@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -60,7 +61,7 @@ class ResidualBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.bottleneck = bottleneck
         self.downsample: nn.Module | None = None
-        self.kept = (..., *[slice(None, None, stride)] * ndim)
+        self.kept: tuple[Any, ...] = (..., *[slice(None, None, stride)] * ndim)
         if stride != 1 or in_channels != out:
             self.downsample = nn.Sequential(conv(in_channels, out, 1, bias=False), norm(out))
 

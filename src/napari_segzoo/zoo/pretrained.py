@@ -25,6 +25,11 @@ NAMED = {"imagenet": "IMAGENET1K_V1", "coco_voc": "COCO_WITH_VOC_LABELS_V1"}
 
 DROPPED = ("aux_", "backbone.fc.", "backbone.classifier.")
 """Parts of public weights that a network may do without."""
+UNREADABLE = (
+    *(UnpicklingError, OSError, RuntimeError, EOFError),
+    *(AttributeError, LookupError, TypeError, ValueError),
+)
+"""What PyTorch raises on files that are damaged or something else."""
 
 
 def imagenet_statistics(in_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -136,11 +141,11 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
         try:
             return dict(load_file(path))
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is damaged: {error}.") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} is damaged or holds more than weights; only a plain state dictionary is "
             "read, since anything else could run code (torch.save(network.state_dict(), FILE) "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 ENTRY_POINTS = "napari_segzoo.networks"
+UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What builders raise on options of another kind than they know."""
 _SPECS: dict[str, ModelSpec] = {}
 
 
@@ -97,7 +99,7 @@ def get_spec(name: str) -> ModelSpec:
 def create_model(
     name: str,
     *,
-    ndim: int,
+    ndim: int = 2,
     in_channels: int,
     num_classes: int,
     weights: str | os.PathLike[str] | None = None,
@@ -128,8 +130,8 @@ def create_model(
     Raises
     ------
     InputError
-        For an unknown name or option, dimensions the network does not have, or weights
-        that do not fit.
+        For an unknown name or option, a value that an option cannot have, dimensions the network
+        does not have, or weights that do not fit.
     RunError
         If weights cannot be downloaded.
     """
@@ -166,5 +168,17 @@ def build_network(
         raise InputError(f"{spec.title} has no option {unknown[0]!r}; its options are: {known}.")
     module, _, attribute = spec.builder.partition(":")
     build = getattr(import_module(module), attribute)
-    network: nn.Module = build(in_channels, num_classes, ndim=ndim, **{**spec.options, **options})
+    try:
+        network: nn.Module = build(
+            in_channels, num_classes, ndim=ndim, **{**spec.options, **options}
+        )
+    except UNFIT as error:
+        if not options or isinstance(error, InputError):
+            raise
+        given, usual = (
+            ", ".join(f"{k}={o[k]!r}" for k in options) for o in (options, spec.options)
+        )
+        raise InputError(
+            f"{spec.title} cannot be built with {given} ({error}); by default it has {usual}."
+        ) from error
     return network
