@@ -5,13 +5,17 @@ from functools import partial
 
 import numpy as np
 import pytest
+from napari.layers import Labels
+from napari.utils.theme import get_theme
 from napari.utils.transforms import Affine
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication
 
 import napari_segzoo
 from napari_segzoo.metrics import DEFINITIONS, scan
 from napari_segzoo.widgets.metrics_dock import MetricsDock
+from napari_segzoo.widgets.score_pair import model_name
 
 REFERENCE = np.zeros((4, 10), np.uint8)
 REFERENCE[:2, :5] = 1
@@ -425,3 +429,33 @@ def test_history_compares_models_over_images(viewer, metrics, finish, qtbot, tmp
     other = MetricsDock(viewer)
     qtbot.addWidget(other)
     assert other.history.table.rowCount() == 3
+
+
+def test_models_named_by_numbers_stay_apart():
+    for model in ("series 0.5 (training 1)", "series 0.7 (training 2)", "/a/b 0.5.safetensors"):
+        layer = Labels(REFERENCE, metadata={"napari_segzoo": {"model": model}})
+        assert model_name(layer) == model.removeprefix("/a/").removesuffix(".safetensors")
+    assert model_name(Labels(REFERENCE)) == ""
+
+
+def test_errors_in_five_dimensions_and_places_that_change(viewer, metrics, finish):
+    """Also the plots, which take another theme."""
+    several = [np.stack([x] * 2)[None, None] for x in (REFERENCE, PREDICTION)]
+    compare(viewer, metrics, *several)
+    finish(metrics)
+    metrics.show_errors()
+    finish(metrics)
+    assert viewer.layers["prediction errors"].data.shape == several[0].shape
+
+    assert not metrics.form.fit.isEnabled()
+    viewer.layers["prediction"].scale = (1, 1, 1, 2, 2)
+    assert metrics.form.fit.isEnabled()
+    viewer.layers["reference"].scale = (1, 1, 3, 2, 2)
+    assert metrics.form.spacing.text().startswith("1 × 1 × 3 × 2 × 2")
+
+    plots = metrics.panel.plot, metrics.history.bars
+    dark = [plot._plot.backgroundBrush().color().name() for plot in plots]
+    viewer.theme = "light"
+    light = [plot._plot.backgroundBrush().color().name() for plot in plots]
+    assert set(light) == {QColor(get_theme("light").background.as_hex()).name()}
+    assert not set(light) & set(dark)

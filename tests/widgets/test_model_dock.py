@@ -56,6 +56,8 @@ def test_what_is_not_found_changes_nothing(dock):
     assert "matches 'transformer'" in dock.status.text()
     assert dock.choices.currentText() == "U-Net · unet"
     assert dock._shared.choice.architecture == "unet"
+    dock._shared.choose(None)
+    assert dock.choices.currentText() == "Choose a model…"
 
 
 def set_tile(dock, text):

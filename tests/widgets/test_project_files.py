@@ -89,6 +89,7 @@ def test_all_that_was_there_comes_back(
     assert np.array_equal(drawn.data, drawing(stack.shape))
     assert tuple(first.scale) == tuple(second.scale) == tuple(drawn.scale) == PLACEMENT["scale"]
     assert [str(u) for u in second.units] == ["micrometer"] * 3
+    finish(train.saved)
     assert not train.saved.isVisibleTo(train), "opened strokes are offered once more"
 
     train.train()

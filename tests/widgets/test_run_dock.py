@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea
 
 import napari_segzoo as segzoo
-from napari_segzoo.widgets.forms import DOCK_WIDTH
+from napari_segzoo.widgets.dock import DOCK_WIDTH
 from napari_segzoo.widgets.shared_model import Choice, shared_model
 
 
@@ -129,6 +129,12 @@ def test_objects_are_the_default_of_a_model_of_objects(
     viewer.add_image(blobs, name="blobs")
     choose(make_model(task="instances"))
     assert run.form.output.currentData() == "instances"
+    run.form.output.setCurrentText("Probabilities")
+    choose(make_model(task="instances"))
+    assert run.form.output.currentData() == "probabilities", "the user's choice is lost"
+    choose(make_model())
+    assert run.form.output.currentData() == "labels"
+    choose(make_model(task="instances"))
     run.run()
     finish(run)
     assert viewer.layers["blobs instances"].data.dtype == np.uint32

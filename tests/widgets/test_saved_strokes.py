@@ -1,5 +1,7 @@
 """Strokes are saved before every training and offered when the image is opened again."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,15 @@ def drawing(shape):
     return drawn
 
 
-def offers(dock):
-    """Whether the line with Restore shows wherever the dock does."""
-    return dock.saved.isVisibleTo(dock)
+@pytest.fixture
+def offers(qtbot):
+    """Whether the line with Restore shows wherever the dock does, once strokes were looked for."""
+
+    def look(dock):
+        qtbot.waitUntil(lambda: not dock.saved.running, timeout=30_000)
+        return dock.saved.isVisibleTo(dock)
+
+    return look
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def train_once(viewer, open_dock, choose, make_model, finish):
 
 
 def test_a_training_saves_what_is_drawn_beside_the_image(
-    viewer, open_dock, train_once, file, blobs
+    viewer, open_dock, train_once, file, blobs, offers
 ):
     viewer.open(file)
     drawn = viewer.add_labels(drawing(blobs.shape), name="drawn")
@@ -57,7 +65,9 @@ def test_a_training_saves_what_is_drawn_beside_the_image(
     assert np.array_equal(open_image(saved, labels=True).data[...], drawn.data)
 
 
-def test_saved_strokes_are_offered_and_come_back_in_place(viewer, open_dock, tmp_path, qtbot):
+def test_saved_strokes_are_offered_and_come_back_in_place(
+    viewer, open_dock, tmp_path, qtbot, offers
+):
     stack = np.random.default_rng(0).integers(0, 99, (1, 4, 48, 64)).astype(np.uint8)
     source = Image(stack, "TZYX", (1.0, 2.0, 0.5, 0.5), "micrometer", source="stack")
     drawn = drawing((1, 4, 48, 64))
@@ -83,7 +93,9 @@ def test_saved_strokes_are_offered_and_come_back_in_place(viewer, open_dock, tmp
     assert layer.data[0, 2, 30, 5] == 3
 
 
-def test_nothing_is_offered_where_something_is_drawn(viewer, open_dock, stroke, blobs, qtbot):
+def test_nothing_is_offered_where_something_is_drawn(
+    viewer, open_dock, stroke, blobs, qtbot, offers
+):
     save_strokes(drawing(blobs.shape), Image(blobs, "YX", source="blobs"))
     viewer.add_image(blobs, name="blobs")
     viewer.add_labels(drawing(blobs.shape), name="drawn already")
@@ -92,10 +104,10 @@ def test_nothing_is_offered_where_something_is_drawn(viewer, open_dock, stroke, 
     train.pairs.add_labels()
     assert offers(train)
     stroke(1, (45, 8), (45, 50))
-    qtbot.waitUntil(lambda: not offers(train), timeout=30_000)
+    qtbot.waitUntil(lambda: not train.saved.isVisibleTo(train), timeout=30_000)
 
 
-def test_each_of_several_images_is_offered_its_own(viewer, open_dock, blobs):
+def test_each_of_several_images_is_offered_its_own(viewer, open_dock, blobs, offers):
     images = {"a": blobs, "b": blobs[::-1].copy()}
     for name, data in images.items():
         drawn = drawing(blobs.shape) * (2 if name == "b" else 1)
@@ -105,6 +117,7 @@ def test_each_of_several_images_is_offered_its_own(viewer, open_dock, blobs):
     train.pairs.add_pair()
     for row, name in zip(train.pairs.rows, images, strict=True):
         row.image.set_layer(viewer.layers[name])
+    assert offers(train)
     train.saved.restore()
     assert offers(train)
     train.saved.restore()
@@ -144,11 +157,46 @@ def test_a_training_that_fails_has_saved_before(
     assert np.array_equal(open_image(saved, labels=True).data[...], drawn.data)
 
 
-def test_a_file_that_broke_meanwhile(viewer, open_dock, blobs):
+def test_a_file_that_broke_meanwhile(viewer, open_dock, blobs, offers):
     path = save_strokes(drawing(blobs.shape), Image(blobs, "YX", source="blobs"))
     viewer.add_image(blobs, name="blobs")
     train = open_dock("Train")
+    assert offers(train)
     path.write_bytes(b"no TIFF at all")
     assert train.saved.restore() is None
     assert not offers(train)
     assert len(viewer.layers) == 1
+
+
+class LazyStack:
+    """A stack that notes who reads more than one plane of it, and can fail to."""
+
+    def __init__(self, stack):
+        self._stack, self.readers, self.broken = stack, [], False
+        self.shape, self.dtype, self.ndim = stack.shape, stack.dtype, stack.ndim
+
+    def __getitem__(self, key):
+        part = self._stack[key]
+        if part.ndim > 2 and len(part) > 1:
+            self.readers.append(threading.current_thread())
+            if self.broken:
+                raise OSError("The server is gone.")
+        return part
+
+
+def test_a_lazy_image_is_read_in_the_background(viewer, open_dock, offers):
+    stack = np.random.default_rng(0).integers(0, 99, (6, 48, 64)).astype(np.uint8)
+    lazy = LazyStack(stack)
+    viewer.add_image(lazy, name="stack", contrast_limits=(0, 99))
+    train = open_dock("Train")
+    assert not offers(train)
+    assert not lazy.readers, "it is read although no strokes are saved"
+
+    save_strokes(drawing(stack.shape), Image(stack, "ZYX", source="stack"))
+    train.saved.look()
+    assert offers(train)
+    lazy.broken = True
+    train.saved.look()
+    assert not offers(train)
+    assert lazy.readers
+    assert threading.main_thread() not in lazy.readers

@@ -53,7 +53,7 @@ def test_a_plane(viewer, open_dock, choose, make_model, stroke, finish, qtbot, b
     assert viewer.layers["blobs preview"].data.any()
 
     run = open_dock("Run")
-    assert "trained just now" in run.model.text()
+    assert "blobs (training 1)" in run.model.text()
     run.run()
     finish(run)
     result = viewer.layers["blobs labels"]
@@ -130,7 +130,7 @@ def test_stopping_keeps_the_model_so_far(
     finish(train)
     assert "Done:" in train.status.text()
     assert train._shared.choice.model is not None
-    assert train._shared.choice.title == "blobs (trained just now)"
+    assert train._shared.choice.title == "blobs (training 1)"
 
 
 def draw_one_class(labels):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_segzoo.errors import RunError
@@ -31,7 +33,7 @@ def train(viewer, open_dock, choose, make_model, blobs):
     return dock
 
 
-def test_only_what_has_an_effect_can_be_chosen(train):
+def test_only_what_has_an_effect_can_be_chosen(train, qtbot):
     form = train.form
     assert form.tune.isEnabled()
     assert not form.network.isEnabled()
@@ -48,6 +50,32 @@ def test_only_what_has_an_effect_can_be_chosen(train):
     form.task.setCurrentIndex(form.task.findData("instances"))
     assert not form.hold_out.isEnabled()
     assert form.options().hold_out == 0
+    train.classes.watch([], form.labelling())
+    qtbot.waitUntil(lambda: train.classes.table.rowCount() == 1, timeout=30_000)
+    cell = train.classes.table.item(0, 1)
+    assert cell.text() == "0 objects"
+    assert not cell.flags() & Qt.ItemFlag.ItemIsEditable
+
+
+def test_what_is_typed_is_taken_or_taken_back(train, qtbot):
+    start = train.form.start
+    start.setCurrentIndex(start.findData("unet"))
+
+    def type_into_it(text):
+        start.window().activateWindow()
+        start.setFocus()
+        qtbot.waitUntil(start.hasFocus, timeout=30_000)
+        start.lineEdit().selectAll()
+        QTest.keyClicks(start.lineEdit(), text)
+
+    type_into_it("transformer")
+    train.form.amount.setFocus()
+    assert start.currentText() == "new U-Net"
+    for typed in ("milletari", "transformer"):
+        type_into_it(typed)
+        QTest.keyClick(start.lineEdit(), Qt.Key.Key_Return)
+        assert start.currentText() == "new V-Net"
+        assert train.form.options().architecture == "vnet"
 
 
 def test_options_of_a_network_that_cannot_be_read(train):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_segzoo.training import Finished
 from napari_segzoo.widgets.undo import LEVELS
 
 
@@ -150,3 +151,26 @@ def test_no_preview_comes_back_without_its_image(viewer, blobs):
     viewer.layers.remove(image)
     live.go_back(first)
     assert previews(viewer) == []
+
+
+def test_no_two_trainings_share_a_title_and_none_is_no_training(
+    viewer, train, shared, finish, make_model, monkeypatch
+):
+    """The third one is stopped before its first step."""
+    random = make_model()
+    steps = iter((2, 2, 0))
+
+    def finetune(*args, **options):
+        yield Finished(random, next(steps), 1.0, 0.5, None, {1: 1, 2: 1}, "cpu")
+
+    monkeypatch.setattr("napari_segzoo.widgets.train_run.finetune", finetune)
+    titles = []
+    for _ in range(3):
+        before, shown = shared.choice, previews(viewer)
+        train.train()
+        finish(train)
+        titles.append(shared.choice.title)
+    assert titles == ["blobs (training 1)", "blobs (training 2)", "blobs (training 2)"]
+    assert shared.choice is before
+    assert previews(viewer) == shown
+    assert train.status.text().startswith("Stopped before the first step; the model is as it was.")

@@ -127,8 +127,8 @@ class ClassTable(QWidget):
                 QTableWidgetItem(name),
                 QTableWidgetItem(f"{voxels:,}"),
             ]
-            cells[0].setFlags(Qt.ItemFlag.ItemIsEnabled)
-            cells[2].setFlags(Qt.ItemFlag.ItemIsEnabled)
+            for cell in cells if value == "" else cells[::2]:
+                cell.setFlags(Qt.ItemFlag.ItemIsEnabled)
             cells[2].setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             if color:
                 cells[0].setIcon(color_icon(color))

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 from qtpy.compat import isalive
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
     QComboBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -25,30 +24,8 @@ from qtpy.QtWidgets import (
 if TYPE_CHECKING:
     import napari
 
-DOCK_WIDTH = 340
 LABEL_WIDTH = 68
 ERROR_COLOR = "#e0584f"
-
-
-def make_dock_body(dock: QWidget) -> QVBoxLayout:
-    """Fill `dock` with a scrolled column and return its layout."""
-    body = QWidget()
-    column = QVBoxLayout()
-    column.setSpacing(6)
-    whole = QVBoxLayout(body)
-    whole.setContentsMargins(6, 6, 6, 6)
-    whole.addLayout(column)
-    whole.addStretch(1)
-    scroll = QScrollArea()
-    scroll.setWidget(body)
-    scroll.setWidgetResizable(True)
-    scroll.setFrameShape(QFrame.Shape.NoFrame)
-    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    outer = QVBoxLayout(dock)
-    outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(scroll)
-    dock.setMinimumWidth(DOCK_WIDTH)
-    return column
 
 
 def make_form() -> QFormLayout:
@@ -67,15 +44,19 @@ def add_row(form: QFormLayout, label: str, field: QWidget, tip: str) -> None:
     title.setMinimumWidth(LABEL_WIDTH)
     title.setToolTip(tip)
     field.setToolTip(tip)
+    for box in (field, *field.findChildren(QAbstractSpinBox)):
+        if isinstance(box, QAbstractSpinBox):
+            hold_still(box)
     form.addRow(title, field)
 
 
-def make_collapsible(title: str, form: QFormLayout) -> QWidget:
+def make_collapsible(title: str, form: QFormLayout, tip: str) -> QWidget:
     """Return a form behind a title that unfolds it."""
     content = QWidget()
     content.setLayout(form)
     content.hide()
     toggle = QPushButton(f"▸ {title}")
+    toggle.setToolTip(tip)
     toggle.setCheckable(True)
     toggle.setFlat(True)
     toggle.setStyleSheet("text-align: left; background: transparent; padding: 2px;")
@@ -128,6 +109,23 @@ def narrow(combo: QComboBox) -> None:
     """Let a drop-down shrink with the dock, whatever the length of its items."""
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(8)
+    hold_still(combo)
+
+
+class _WheelGuard(QObject):
+    """Leaves the mouse wheel to what lies around a field that has not the focus."""
+
+    def eventFilter(self, field: QWidget, event: QEvent) -> bool:
+        away = event.type() == QEvent.Type.Wheel and not field.hasFocus()
+        if away:
+            event.ignore()
+        return away
+
+
+def hold_still(field: QWidget) -> None:
+    """Let the mouse wheel, which scrolls the dock, change a field only after a click on it."""
+    field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    field.installEventFilter(_WheelGuard(field))
 
 
 def color_icon(color: str, size: int = 12) -> QIcon:
@@ -153,6 +151,7 @@ class StatusLine(QLabel):
     def __init__(self) -> None:
         super().__init__()
         self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._notes: list[str] = []
 
@@ -163,22 +162,27 @@ class StatusLine(QLabel):
 
     def say(self, sentence: str) -> None:
         """Show information."""
-        self._show(sentence)
+        self._show(as_html(sentence))
 
     def note(self, sentence: str) -> None:
         """Keep a sentence below what is said, until the next run."""
-        if sentence not in self._notes:
-            self._notes.append(sentence)
+        if as_html(sentence) not in self._notes:
+            self._notes.append(as_html(sentence))
         self._show("")
 
     def complain(self, sentence: str) -> None:
         """Show an error."""
-        self._show(f'<span style="color: {ERROR_COLOR}">{escape(sentence)}</span>')
+        self._show(f'<span style="color: {ERROR_COLOR}">{as_html(sentence)}</span>')
 
     def _show(self, html: str) -> None:
         self.setText("<br>".join(line for line in (html, *self._notes) if line))
         if self.parent() is not None:
             self.setVisible(bool(self.text()))
+
+
+def as_html(text: str) -> str:
+    """Return text that shows as it is, whatever the names in it."""
+    return escape(text, quote=False)
 
 
 def is_result(layer: Layer) -> bool:
@@ -212,6 +216,11 @@ class LayerCombo(QComboBox):
         Type of the layers offered.
     prefer : callable
         Chooses among the layers offered when none is shown yet.
+
+    Signals
+    -------
+    layer_changed()
+        Another layer is shown, or the one shown has got data of another number of dimensions.
     """
 
     layer_changed = Signal()
@@ -228,7 +237,7 @@ class LayerCombo(QComboBox):
         self._kind = kind
         self._prefer = prefer
         self._offered: list[Layer] = []
-        self._shown: Layer | None = None
+        self._shown: tuple[Layer | None, int] = (None, 0)
         self.refresh()
         events = viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
@@ -256,6 +265,7 @@ class LayerCombo(QComboBox):
         for layer in self._offered:
             self.addItem(layer.name)
             layer.events.name.connect(self._rename)
+            layer.events.data.connect(self._announce)
         if self._offered:
             kept = shown if shown in self._offered else self._prefer(self._offered)
             self.setCurrentIndex(self._offered.index(kept))
@@ -267,7 +277,10 @@ class LayerCombo(QComboBox):
             for n, layer in enumerate(self._offered):
                 self.setItemText(n, layer.name)
 
-    def _announce(self) -> None:
-        if self.layer is not self._shown:
-            self._shown = self.layer
+    def _announce(self, event: object = None) -> None:
+        if not isalive(self):
+            return
+        shown = self.layer, 0 if self.layer is None else self.layer.ndim
+        if shown != self._shown:
+            self._shown = shown
             self.layer_changed.emit()

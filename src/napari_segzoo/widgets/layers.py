@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 
 from ..axes import SPATIAL
-from ..errors import SegzooError
+from ..errors import InputError, SegzooError
 from ..io import Image as CoreImage
 from ..io import open_image
 from ..io.units import PIXEL, length_unit
@@ -40,6 +40,12 @@ def paint_events(layer: Labels) -> tuple[Any, ...]:
     return (layer.events.paint, layer.events.data, layer.events.labels_update)
 
 
+def place_events(layer: Layer) -> tuple[Any, ...]:
+    """Return the events that tell of a change in where the voxels of a layer lie."""
+    names = ("data", "scale", "translate", "rotate", "shear", "affine", "units")
+    return tuple(getattr(layer.events, name) for name in names)
+
+
 def is_rgb(layer: Layer) -> bool:
     """Whether the last axis of the data is colour, which napari does not count as an axis."""
     return bool(getattr(layer, "rgb", False))
@@ -61,8 +67,30 @@ def possible_axes(layer: Image | Labels) -> list[str]:
     return choices
 
 
+def check_axes(layer: Image | Labels, axes: str) -> None:
+    """Raise `InputError` if `axes` does not name each dimension of the data of a layer."""
+    ndim = np.ndim(full_array(layer))
+    if len(axes) == ndim:
+        return
+    if ndim not in COMMON_AXES:
+        raise InputError(
+            f"{layer.name} has {ndim} dimensions, but an image needs 2 to 5; take out a part of it."
+        )
+    raise InputError(
+        f"{layer.name} has {ndim} dimensions, which the axes {axes} do not fit; choose other axes, "
+        f"or an image with {len(axes)} dimensions."
+    )
+
+
 def core_image(layer: Image | Labels, axes: str) -> CoreImage:
-    """Return the data of a layer with axes and voxel size, as the core takes it."""
+    """Return the data of a layer with axes and voxel size, as the core takes it.
+
+    Raises
+    ------
+    InputError
+        If `axes` does not fit.
+    """
+    check_axes(layer, axes)
     data = full_array(layer)
     scale = [abs(float(s)) for s in layer.scale] + [1.0] * (np.ndim(data) - layer.ndim)
     units = {length_unit(str(layer.units[axes.index(a)])) for a in SPATIAL if a in axes}
@@ -70,7 +98,7 @@ def core_image(layer: Image | Labels, axes: str) -> CoreImage:
     return CoreImage(data, axes, tuple(scale), unit, source=layer.name)
 
 
-def result_transform(layer: Layer, axes: str) -> dict[str, Any]:
+def result_transform(layer: Layer, axes: str = "") -> dict[str, Any]:
     """Return the arguments that place a label image exactly over `layer`.
 
     Parameters
@@ -78,9 +106,9 @@ def result_transform(layer: Layer, axes: str) -> dict[str, Any]:
     layer : Layer
         The source.
     axes : str
-        Axes of its data; a channel axis is left out of the result.
+        Axes of its data; a channel axis is left out of the result. Without them, none is.
     """
-    kept = [n for n, a in enumerate(axes[: layer.ndim]) if a != "C"]
+    kept = [n for n in range(layer.ndim) if axes[n : n + 1] != "C"]
     square = np.ix_(kept, kept)
     affine = np.ix_([*kept, layer.ndim], [*kept, layer.ndim])
     return {
@@ -104,7 +132,14 @@ def _shear_matrix(layer: Layer) -> np.ndarray:
 
 
 def label_shape(layer: Image | Labels, axes: str) -> tuple[int, ...]:
-    """Return the shape of a label image for `layer`: all its axes but the channels."""
+    """Return the shape of a label image for `layer`: all its axes but the channels.
+
+    Raises
+    ------
+    InputError
+        If `axes` does not fit.
+    """
+    check_axes(layer, axes)
     shape = full_array(layer).shape
     return tuple(int(n) for n, a in zip(shape, axes, strict=True) if a != "C")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from .plots import make_plot
+from .plots import ThemedPlot
+
+if TYPE_CHECKING:
+    import napari
 
 REDRAW_EVERY = 200
 """Milliseconds."""
@@ -16,20 +19,16 @@ SMOOTHING = 0.9
 CURVE_COLOR = "#56b4e9"
 
 
-class LossPlot(QWidget):
+class LossPlot(ThemedPlot):
     """Loss against steps: every step faintly, and their running mean."""
 
-    def __init__(self, theme: str) -> None:
-        super().__init__()
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, "step", "loss")
         self._losses: list[float] = []
         self._means: list[float] = []
-        colors = get_theme(theme)
-        self._plot = make_plot(theme, "step", "loss")
-        self._faint = self._plot.plot(pen=pg.mkPen(colors.secondary.as_hex(), width=1))
+        self._faint = self._plot.plot()
         self._line = self._plot.plot(pen=pg.mkPen(CURVE_COLOR, width=2))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._plot)
+        self._take_theme()
         self.setFixedHeight(150)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -53,6 +52,9 @@ class LossPlot(QWidget):
         self._means.append(share * before + (1 - share) * loss)
         if not self._timer.isActive():
             self._timer.start(REDRAW_EVERY)
+
+    def _color(self, colors: Any) -> None:
+        self._faint.setPen(pg.mkPen(colors.secondary.as_hex(), width=1))
 
     def _redraw(self) -> None:
         steps = np.arange(1, len(self._losses) + 1)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QProgressBar
 
 from .. import recipes
 from ..errors import InputError
 from ..follow import Progress, follow
 from ..metrics import LEGENDS, Entry, Report, error_overlay, evaluate
 from ..model import SegmentClass
-from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
+from .dock import Dock, make_dock_body
+from .forms import StatusLine, make_button, make_copy_row, make_row
 from .layers import possible_axes
 from .recipe_files import RecipeFiles
 from .results import add_class_layer
 from .score_follow import Follower
 from .score_form import Compared, ScoreForm
 from .score_history import HistoryPanel, session_history
-from .score_pair import class_names, part_transform
+from .score_pair import class_names, model_name, part_transform
 from .score_panel import ScorePanel
 from .shared_model import unwrap
 from .visible import go_to
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class MetricsDock(QWidget):
+class MetricsDock(Dock):
     """Scores one labels layer against another."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -50,8 +50,8 @@ class MetricsDock(QWidget):
         self.progress = QProgressBar()
         self.progress.hide()
         self.status = StatusLine()
-        self.panel = ScorePanel(self._viewer.theme)
-        self.history = HistoryPanel(session_history(self._viewer), self._viewer.theme)
+        self.panel = ScorePanel(self._viewer)
+        self.history = HistoryPanel(session_history(self._viewer), self._viewer)
         self._follower = Follower(self, self._viewer)
         self._lay_out()
         self._set_running(False)
@@ -110,6 +110,7 @@ class MetricsDock(QWidget):
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
+        self.closed.connect(self._on_close)
         self.form.follow.toggled.connect(self._follow)
         self.form.layers_changed.connect(self._follow)
         self._follower.changed.connect(self._on_change)
@@ -185,8 +186,7 @@ class MetricsDock(QWidget):
 
     def _remember(self) -> None:
         compared, report = self._compared, self.panel.report
-        made = compared.prediction.metadata.get("napari_segzoo", {}).get("model")
-        name = Path(made).stem if made else compared.prediction.name
+        name = model_name(compared.prediction) or compared.prediction.name
         entry = Entry(compared.image, name, compared.prediction.name, report)
         session_history(self._viewer).add(entry)
         self.history.show_task(report.task)
@@ -217,6 +217,10 @@ class MetricsDock(QWidget):
             self.status.say(f"Cancelled.{rest}")
         if self._again:
             self._on_change()
+
+    def _on_close(self) -> None:
+        self.form.follow.setChecked(False)
+        self._job.cancel()
 
     def _follow(self) -> None:
         """Watch what the form shows, if that is wanted."""

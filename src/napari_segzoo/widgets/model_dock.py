@@ -6,43 +6,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QFrame, QLineEdit, QWidget
-from superqt import QSearchableComboBox
 
 from ..errors import SegzooError
 from ..model import bundled_models, find_model, read_info
 from ..zoo import get_spec, list_models
 from ..zoo.facts import parse_tile
 from .description import describe
-from .forms import (
-    StatusLine,
-    add_row,
-    make_button,
-    make_dock_body,
-    make_form,
-    make_row,
-    make_text,
-    narrow,
-)
+from .dock import Dock, make_dock_body
+from .forms import StatusLine, add_row, make_button, make_form, make_row, make_text
+from .save_dialog import ask_target, with_ending
+from .search_combo import SearchCombo
 from .shared_model import Choice, choose_file, load_choice, shared_model, unwrap
 
 if TYPE_CHECKING:
     import napari
 
-FILTER = "Models (*.safetensors)"
-SEARCHED = Qt.ItemDataRole.UserRole + 1
-"""Role of the text of an entry in which typed words are looked for."""
+KIND = "Models"
+ENDING = ".safetensors"
 
 
-class ModelDock(QWidget):
+class ModelDock(Dock):
     """Chooses the model that all docks of the viewer work with."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._shared = shared_model(unwrap(viewer))
-        self.choices = QSearchableComboBox()
-        narrow(self.choices)
+        self.choices = SearchCombo()
         self.choices.setToolTip("Trained models first, then networks to be trained; type to search")
         self.load_button = make_button("Load…", "Open a model file", self._ask_file)
         self.save_button = make_button("Save as…", "Save the model as one file", self._ask_target)
@@ -63,6 +53,7 @@ class ModelDock(QWidget):
         column.addWidget(self.status)
         self._fill_choices()
         self.choices.activated.connect(self._choose_shown)
+        self.choices.nothing_found.connect(self._say_nothing_found)
         self.tile.editingFinished.connect(self._describe)
         self._shared.changed.connect(self._show_choice)
         self._show_choice()
@@ -78,8 +69,7 @@ class ModelDock(QWidget):
 
     def save(self, path: str | Path) -> None:
         """Save the chosen model; the user has agreed to overwrite what is there."""
-        path = Path(path)
-        path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+        path = with_ending(Path(path), [ENDING])
         choice = self._shared.choice
         try:
             load_choice(choice).save(path, overwrite=True)
@@ -95,28 +85,14 @@ class ModelDock(QWidget):
         self._choose_shown()
 
     def _fill_choices(self) -> None:
-        self._offer("Choose a model…", None)
+        self.choices.offer("Choose a model…", None)
         for name, path in bundled_models().items():
-            self._offer(f"{name} (trained)", ("model", name), read_info(path).description)
+            self.choices.offer(f"{name} (trained)", ("model", name), read_info(path).description)
         for spec in list_models():
             title = f"{spec.title} · {spec.name}"
-            self._offer(title, ("network", spec.name), f"{spec.family} {spec.reference}")
-        self.choices.completer().setCompletionRole(SEARCHED)
-        self.choices.lineEdit().returnPressed.connect(self._choose_first_match)
+            self.choices.offer(title, ("network", spec.name), f"{spec.family} {spec.reference}")
 
-    def _offer(self, title: str, entry: tuple[str, str] | None, about: str = "") -> None:
-        self.choices.addItem(title, entry)
-        self.choices.setItemData(self.choices.count() - 1, f"{title} {about}", SEARCHED)
-
-    def _choose_first_match(self) -> None:
-        """Take what was typed for the first entry in which it occurs."""
-        completer, typed = self.choices.completer(), self.choices.lineEdit().text()
-        if completer.popup().currentIndex().isValid() or self.choices.findText(typed) >= 0:
-            return
-        if typed and completer.completionCount():
-            self.choose(completer.completionModel().index(0, 0).data())
-            return
-        self.choices.setEditText(self.choices.itemText(self.choices.currentIndex()))
+    def _say_nothing_found(self, typed: str) -> None:
         self.status.say(f"No model or network matches {typed!r}.")
 
     def _choose_shown(self) -> None:
@@ -155,6 +131,7 @@ class ModelDock(QWidget):
             if self.choices.itemData(n) == ("shown", ""):
                 self.choices.removeItem(n)
         if choice is None:
+            self.choices.setCurrentIndex(0)
             return
         entry = ("network", choice.architecture)
         if choice.info is not None:
@@ -166,13 +143,13 @@ class ModelDock(QWidget):
         self.choices.setCurrentIndex(next(n for n in texts if self.choices.itemData(n) == entry))
 
     def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Load a model", "", FILTER)
+        path, _ = QFileDialog.getOpenFileName(self, "Load a model", "", f"{KIND} (*{ENDING})")
         if path:
             self.load(path)
 
     def _ask_target(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the model", "model.safetensors", FILTER)
-        if path:
+        path = ask_target(self, "Save the model", f"model{ENDING}", {KIND: ENDING})
+        if path is not None:
             self.save(path)
 
     def _complain(self, error: SegzooError) -> None:

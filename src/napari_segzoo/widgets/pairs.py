@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
-from ..errors import InputError
+from ..errors import InputError, SegzooError
 from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
-from .layers import label_shape, possible_axes, result_transform
+from .layers import check_axes, label_shape, possible_axes, result_transform
 
 if TYPE_CHECKING:
     import napari
 
 BRUSH_SHARE = 60
 """A new brush is this part of the shorter side of the image."""
+NO_IMAGE = "There is no image layer; open an image first."
 
 
 class PairRow(QWidget):
@@ -45,9 +46,18 @@ class PairRow(QWidget):
 
 
 class PairList(QWidget):
-    """One pair, or as many as the user adds; the axes of the first image hold for all."""
+    """One pair, or as many as the user adds; the axes of the first image hold for all.
+
+    Signals
+    -------
+    changed()
+        Other images, labels or axes are shown.
+    complained(str)
+        Something to show the user.
+    """
 
     changed = Signal()
+    complained = Signal(str)
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -85,13 +95,16 @@ class PairList(QWidget):
         Raises
         ------
         InputError
-            If an image or its labels are missing, or there is none to train on.
+            If an image or its labels are missing, there is none to train on, or the axes do not
+            fit an image.
         """
         pairs = self.pairs(validation)
         if not pairs and not validation:
             raise InputError("All images are for validation only; train on at least one.")
         if any(image is None for image, _ in pairs):
-            raise InputError("There is no image layer; open an image first.")
+            raise InputError(NO_IMAGE)
+        for image, _ in pairs:
+            check_axes(image, self.axes.currentText())
         if any(labels is None for _, labels in pairs):
             raise InputError("There is no labels layer; press New labels layer and paint.")
         return pairs
@@ -123,13 +136,25 @@ class PairList(QWidget):
         self._on_change()
 
     def add_labels(self) -> Labels | None:
-        """Add an empty labels layer over the last image, ready to be painted."""
+        """Add an empty labels layer over the last image, ready to be painted, or tell why not."""
         row = self.rows[-1]
-        image = row.image.layer
-        if image is None:
+        try:
+            return self.add_drawing(row, self._nothing_drawn(row.image.layer))
+        except SegzooError as error:
+            self.complained.emit(str(error))
             return None
+
+    def _nothing_drawn(self, image: Image | None) -> NDArray:
+        if image is None:
+            raise InputError(NO_IMAGE)
         shape = label_shape(image, self.axes.currentText())
-        return self.add_drawing(row, np.zeros(shape, np.uint16))
+        try:
+            return np.zeros(shape, np.uint16)
+        except MemoryError as error:
+            raise InputError(
+                f"Labels for all of {image.name}, {' × '.join(map(str, shape))} voxels, do not "
+                "fit into memory; save a part of the image and draw on that."
+            ) from error
 
     def add_drawing(self, row: PairRow, drawn: NDArray) -> Labels:
         """Add a labels layer over the image of a row, ready to be painted, and take it there."""

@@ -122,13 +122,14 @@ class LivePreview:
         self._wanted = wanted
         self._image: Image | None = None
         self._axes = ""
+        self._fits = True
         self.preview: Preview | None = None
         self.visible: dict[int, Region | None] = {}
         """What a model of 2 and of 3 dimensions is to preview, read by the worker."""
 
     def start(self, image: Image, axes: str) -> None:
         """Take out the preview of the training before, and begin one of `image`."""
-        self._image, self._axes = image, axes
+        self._image, self._axes, self._fits = image, axes, True
         if self.preview is not None:
             self.preview.remove()
         self.preview = Preview(self._viewer, image, axes)
@@ -136,15 +137,20 @@ class LivePreview:
 
     def look(self) -> None:
         """Note what is visible now."""
-        wanted = self._wanted() and self._image in self._viewer.layers
+        wanted = self._fits and self._wanted() and self._image in self._viewer.layers
         for ndim in (2, 3) if "Z" in self._axes else (2,):
             self.visible[ndim] = (
                 visible_region(self._viewer, self._image, self._axes, ndim) if wanted else None
             )
 
-    def show(self, region: Region, block: NDArray, classes: tuple[SegmentClass, ...]) -> None:
-        """Write a block of labels into the layer."""
-        self.preview.show(region, block, classes)
+    def show(self, region: Region, block: NDArray, classes: tuple[SegmentClass, ...]) -> str:
+        """Write a block of labels into the layer, or return why there will be none."""
+        try:
+            self.preview.show(region, block, classes)
+        except MemoryError:
+            self._fits = False
+            return f"{self._image.name} is too large for a live preview; the training goes on."
+        return ""
 
     def go_back(self, preview: Preview | None) -> None:
         """Show the layer of an earlier preview instead of the last one."""

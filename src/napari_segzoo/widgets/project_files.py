@@ -21,6 +21,7 @@ from .class_table import ClassTable
 from .forms import StatusLine, make_button
 from .layers import FILE, add_image_file, core_image, file_of, full_array
 from .pairs import PairList
+from .save_dialog import ask_target, with_ending
 from .saved_strokes import SavedStrokes
 from .shared_model import Choice, choose_file, load_choice, shared_model
 from .train_form import TrainForm
@@ -30,7 +31,8 @@ from .worker import Job
 if TYPE_CHECKING:
     import napari
 
-FILTER = "Project (*.json)"
+KIND = "Project"
+ENDING = ".json"
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ class ProjectButtons(QWidget):
         line.setSpacing(5)
         tip = "Keep images, strokes, model and options in one file, to go on another day"
         line.addWidget(make_button("Save project", tip, self._ask_target), 1)
-        line.addWidget(
-            make_button("Open project", "Go on with a project that was saved", self._ask_file), 1
-        )
+        tip = "Go on with a project that was saved; not during a training"
+        self.open_button = make_button("Open project", tip, self._ask_file)
+        line.addWidget(self.open_button, 1)
 
     @property
     def running(self) -> bool:
@@ -147,8 +149,7 @@ class ProjectButtons(QWidget):
 
     def save(self, path: str | Path) -> None:
         """Save a project file; the user has agreed to overwrite what is there."""
-        path = Path(path)
-        path = path if path.suffix == ".json" else path.with_name(path.name + ".json")
+        path = with_ending(Path(path), [ENDING])
         axes = self._pairs.axes.currentText()
         try:
             training = self._pairs.complete()
@@ -202,12 +203,12 @@ class ProjectButtons(QWidget):
             self._status.say(str(event))
 
     def _ask_target(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the project", "project.json", FILTER)
-        if path:
+        path = ask_target(self, "Save the project", f"project{ENDING}", {KIND: ENDING})
+        if path is not None:
             self.save(path)
 
     def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Open a project", "", FILTER)
+        path, _ = QFileDialog.getOpenFileName(self, "Open a project", "", f"{KIND} (*{ENDING})")
         if path:
             self.open(path)
 

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QProgressBar, QWidget
+from qtpy.QtWidgets import QProgressBar
 
 from .. import recipes
-from ..errors import SegzooError
+from ..errors import InputError, SegzooError
 from ..inference import BlockSeparated, Note, Plan, Prediction, Stage, TileDone
 from ..model import default_classes
-from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row, make_text
+from .dock import Dock, make_dock_body
+from .forms import StatusLine, as_html, make_button, make_copy_row, make_row, make_text
 from .layers import core_image, result_transform
 from .preview import hide_previews
 from .recipe_files import RecipeFiles
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class RunDock(QWidget):
+class RunDock(Dock):
     """Runs the shared model over an image layer."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -39,6 +40,7 @@ class RunDock(QWidget):
         self._live = LiveLayers(self, self._viewer)
         self._work: RunWork | None = None
         self._made: dict[str, Any] = {}
+        self._task = ""
         self._begin = 0.0
         self._tiles = 0
         self.model = make_text()
@@ -56,6 +58,7 @@ class RunDock(QWidget):
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
         self._shared.changed.connect(self._on_model)
+        self.closed.connect(self._job.cancel)
         self._on_model()
 
     @property
@@ -95,38 +98,40 @@ class RunDock(QWidget):
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
     def _start(self, only_plan: bool) -> None:
-        layer, choice = self.form.image.layer, self._shared.choice
         if self._job.running:
             return
+        self.plan.clear()
         try:
-            options = self.form.options()
+            self._work = self._make_work(only_plan)
         except SegzooError as error:
             self._complain(str(error))
             return
+        self._live.watch(())
+        self._begin = time.perf_counter()
+        self._tiles = 0
+        self.progress.setRange(0, 0)
+        self.progress.show()
+        self.status.begin("Preparing…")
+        self._set_running(True)
+        self._job.start(self._work, f"Segmenting {self._made['source']}")
+
+    def _make_work(self, only_plan: bool) -> RunWork:
+        """Return what the form asks for, and note what its result is made of and where it lies."""
+        layer, choice = self.form.image.layer, self._shared.choice
         if layer is None:
-            self._complain("There is no image layer; open an image first.")
-            return
+            raise InputError("There is no image layer; open an image first.")
         axes = self.form.axes.currentText()
+        image, options = core_image(layer, axes), self.form.options()
+        ranges = self.form.cut()
+        offset = tuple(ranges.get(a, (0, 0))[0] for a in axes if a != "C")
+        self._placement = moved(result_transform(layer, axes), offset)
         self._made = {
             "model": str(choice.path or choice.title) if choice else "",
             "source": layer.name,
             "axes": axes,
             "options": asdict(options),
         }
-        ranges = self.form.cut()
-        offset = tuple(ranges.get(a, (0, 0))[0] for a in axes if a != "C")
-        self._placement = moved(result_transform(layer, axes), offset)
-        self._live.watch(())
-        self._begin = time.perf_counter()
-        self._tiles = 0
-        self.progress.setRange(0, 0)
-        self.progress.show()
-        self.plan.clear()
-        self.status.begin("Preparing…")
-        self._set_running(True)
-        image, first = core_image(layer, axes), self.form.first()
-        self._work = RunWork(choice, image, options, only_plan, first)
-        self._job.start(self._work, f"Segmenting {layer.name}")
+        return RunWork(choice, image, options, only_plan, self.form.first())
 
     def _on_event(self, event: object) -> None:
         if isinstance(event, Prediction):
@@ -210,11 +215,17 @@ class RunDock(QWidget):
         if choice is None:
             self.model.setText("<b>Model</b>: none yet; choose one in the Model dock")
         elif choice.info is None:
-            self.model.setText(f"<b>Model</b>: {choice.title}, not trained yet")
+            self.model.setText(f"<b>Model</b>: {as_html(choice.title)}, not trained yet")
         else:
-            kind = "instances" if choice.info.task == "instances" else "labels"
-            self.model.setText(f"<b>Model</b>: {choice.title} ({choice.info.ndim}D)")
+            self.model.setText(f"<b>Model</b>: {as_html(choice.title)} ({choice.info.ndim}D)")
+            self._offer_result(choice.info.task)
+
+    def _offer_result(self, task: str) -> None:
+        """Propose what a model of this task is for, unless the last one was for the same."""
+        if task != self._task:
+            kind = "instances" if task == "instances" else "labels"
             self.form.output.setCurrentIndex(self.form.output.findData(kind))
+        self._task = task
 
     def _copy(self, write: Any) -> None:
         layer, choice = self.form.image.layer, self._shared.choice

@@ -120,7 +120,11 @@ class RunForm(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
-        column.addWidget(make_collapsible("Options", options))
+        column.addWidget(
+            make_collapsible(
+                "Options", options, "Tiles, device and precision; auto is good in most cases"
+            )
+        )
 
     def _offer_axes(self) -> None:
         self.axes.clear()

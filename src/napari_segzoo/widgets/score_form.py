@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels, Shapes
+from qtpy.compat import isalive
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWidget
 
@@ -21,7 +22,7 @@ from .forms import (
     make_text,
     topmost,
 )
-from .layers import full_array, same_place
+from .layers import full_array, place_events, same_place
 from .score_pair import inside_shapes, placement_of, visible_part
 
 if TYPE_CHECKING:
@@ -209,7 +210,9 @@ class ScoreForm(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
-        column.addWidget(make_collapsible("Options", more))
+        column.addWidget(
+            make_collapsible("Options", more, "What does not count, tolerance, and voxel size")
+        )
 
     def _connect(self) -> None:
         for combo in (self.reference, self.prediction, self.shapes):
@@ -219,11 +222,19 @@ class ScoreForm(QWidget):
     def _on_layers(self) -> None:
         for part in (self.shapes, self._form.labelForField(self.shapes)):
             part.setVisible(self._by_shapes())
-        self.spacing.setText(_size_text(self.reference.layer))
-        self.fit.setEnabled(not self._fits())
-        if not self.fit.isEnabled():
-            self.fit.setCurrentIndex(0)
+        for layer in (self.reference.layer, self.prediction.layer):
+            for event in () if layer is None else place_events(layer):
+                event.connect(self._show_place)
+        self._show_place()
         self.layers_changed.emit()
+
+    def _show_place(self, event: object = None) -> None:
+        """Show the voxel size, and offer a fit where the layers need one."""
+        if isalive(self):
+            self.spacing.setText(_size_text(self.reference.layer))
+            self.fit.setEnabled(not self._fits())
+            if not self.fit.isEnabled():
+                self.fit.setCurrentIndex(0)
 
     def _fits(self) -> bool:
         """Whether voxels can be compared one by one."""

@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QApplication,
-    QFileDialog,
     QHeaderView,
     QTableWidget,
     QTableWidgetItem,
@@ -20,7 +19,8 @@ from qtpy.QtWidgets import (
 
 from ..errors import SegzooError
 from ..metrics import DEFINITIONS, BatchReport, Comparison, Entry, as_batch, with_entry
-from .forms import add_row, make_button, make_choice, make_form, make_row, make_text
+from .forms import add_row, as_html, make_button, make_choice, make_form, make_row, make_text
+from .save_dialog import ask_target, with_ending
 from .score_table import ROW_HEIGHT, short
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .score_bars import ScoreBars
 
 FIRST_METRIC = {"semantic": "mean_dice", "instances": "f1 0.5"}
+KINDS = {"CSV": ".csv", "Markdown": ".md"}
 SHOWN_ROWS = 6
 
 
@@ -71,14 +72,14 @@ class HistoryPanel(QWidget):
     said = Signal(str)
     complained = Signal(str)
 
-    def __init__(self, history: History, theme: str) -> None:
+    def __init__(self, history: History, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._history = history
         self._task = "semantic"
         self.table = _make_table()
         self.metric = make_choice(())
         self.bars: ScoreBars | None = None
-        self._theme = theme
+        self._viewer = viewer
         self._bars_place = QVBoxLayout()
         self.comparison = make_text()
         self._lay_out()
@@ -121,10 +122,9 @@ class HistoryPanel(QWidget):
 
     def save(self, path: str | Path) -> None:
         """Write all scores as CSV, or the main ones as Markdown if `path` ends so."""
-        path = Path(path)
-        path = path if path.suffix else path.with_suffix(".csv")
+        path = with_ending(Path(path), tuple(KINDS.values()))
         try:
-            (self.batch.to_markdown if path.suffix == ".md" else self.batch.to_csv)(path)
+            (self.batch.to_csv if path.suffix.lower() == ".csv" else self.batch.to_markdown)(path)
         except SegzooError as error:
             self.complained.emit(str(error))
             return
@@ -157,7 +157,7 @@ class HistoryPanel(QWidget):
                 return
             from .score_bars import ScoreBars
 
-            self.bars = ScoreBars(self._theme)
+            self.bars = ScoreBars(self._viewer)
             self._bars_place.addWidget(self.bars)
         self.bars.show_scores(batch.values(metric), batch.overall(metric))
 
@@ -206,10 +206,8 @@ class HistoryPanel(QWidget):
         )
 
     def _ask_target(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the history", "history.csv", "CSV (*.csv);;Markdown (*.md)"
-        )
-        if path:
+        path = ask_target(self, "Save the history", "history.csv", KINDS)
+        if path is not None:
             self.save(path)
 
 
@@ -227,7 +225,7 @@ def _make_table() -> QTableWidget:
 
 def _sentence(found: Comparison) -> str:
     """Say how two predictions differ."""
-    text = f"{found.first} − {found.second}: <b>{found.difference:+.3g}</b>"
+    text = f"{as_html(found.first)} − {as_html(found.second)}: <b>{found.difference:+.3g}</b>"
     if found.images < 2:
         return f"{text} on one image"
     return (

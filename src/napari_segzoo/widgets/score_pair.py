@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io import LazyArray
 from ..metrics import Placement
-from .layers import full_array, possible_axes, result_transform
+from .layers import full_array, result_transform
 from .visible import ranges_seen
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def inside_shapes(shapes: Shapes, layer: Labels, through: bool) -> tuple[Region,
 
 def part_transform(layer: Labels, origin: tuple[int, ...]) -> dict[str, Any]:
     """Return the arguments that place an image whose first voxel is that of `layer` at `origin`."""
-    arguments = result_transform(layer, possible_axes(layer)[0])
+    arguments = result_transform(layer)
     own = {name: arguments[name] for name in ("scale", "translate", "rotate", "shear")}
     return {**arguments, "translate": Affine(**own)(origin)}
 
@@ -121,6 +122,12 @@ def class_names(layer: Labels) -> dict[int, str] | None:
     if "class" not in table or "index" not in table:
         return None
     return {int(n): str(name) for n, name in zip(table["index"], table["class"], strict=True)}
+
+
+def model_name(layer: Labels) -> str:
+    """Return the name of the model that made a layer, "" if none did."""
+    made = layer.metadata.get("napari_segzoo", {}).get("model") or ""
+    return Path(made).stem if made.endswith(".safetensors") else made
 
 
 def _outline(corners: NDArray, kind: str) -> NDArray[np.float64]:

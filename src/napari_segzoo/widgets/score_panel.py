@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from ..errors import SegzooError
 from ..metrics import DEFINITIONS, LEGENDS
 from .forms import make_button, make_row, make_text
+from .save_dialog import ask_target, with_ending
 from .score_table import ScoreTable, short
 
 if TYPE_CHECKING:
+    import napari
+
     from ..metrics import Report
     from ..metrics.report import Row
 
@@ -21,8 +24,7 @@ FIRST_SUMMARY = {
     "semantic": ("mean_dice", "mean_iou", "pixel_accuracy"),
     "instances": ("n_reference", "n_prediction", "n_matched", "f1", "mean_ap", "panoptic_quality"),
 }
-
-
+KINDS = {"CSV": ".csv", "Markdown": ".md", "JSON": ".json"}
 FIRST_COLUMNS = ("label", "name", "dice", "iou", "hd95", "assd", "nsd", "precision", "recall")
 
 
@@ -48,9 +50,9 @@ class ScorePanel(QWidget):
     said = Signal(str)
     complained = Signal(str)
 
-    def __init__(self, theme: str) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self._theme = theme
+        self._viewer = viewer
         self.report: Report | None = None
         self.summary = make_text()
         self.scores = ScoreTable(shown_rows=6)
@@ -112,9 +114,8 @@ class ScorePanel(QWidget):
         self.legend.show()
 
     def save(self, path: str | Path) -> None:
-        """Write all scores as Markdown, JSON or, with any other ending, CSV."""
-        path = Path(path)
-        path = path if path.suffix else path.with_suffix(".csv")
+        """Write all scores as Markdown, JSON or CSV, by the ending; CSV if it is another."""
+        path = with_ending(Path(path), tuple(KINDS.values()))
         try:
             self.report.save(path)
         except SegzooError as error:
@@ -141,7 +142,7 @@ class ScorePanel(QWidget):
         if self.plot is None:
             from .slice_plot import SlicePlot
 
-            self.plot = SlicePlot(self._theme)
+            self.plot = SlicePlot(self._viewer)
             self.plot.slice_clicked.connect(self.slice_clicked)
             self._plot_place.addWidget(self.plot)
         self.plot.show_scores(curves["dice"], report.names, first)
@@ -160,9 +161,8 @@ class ScorePanel(QWidget):
         self.errors_wanted.emit()
 
     def _ask_target(self) -> None:
-        kinds = "CSV (*.csv);;Markdown (*.md);;JSON (*.json)"
-        path, _ = QFileDialog.getSaveFileName(self, "Save the scores", "scores.csv", kinds)
-        if path:
+        path = ask_target(self, "Save the scores", "scores.csv", KINDS)
+        if path is not None:
             self.save(path)
 
 

@@ -50,6 +50,7 @@ class SharedModel(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._choice: Choice | None = None
+        self._trainings = 0
 
     @property
     def choice(self) -> Choice | None:
@@ -60,6 +61,11 @@ class SharedModel(QObject):
         """Make `choice` the model of all docks; None is no model."""
         self._choice = choice
         self.changed.emit()
+
+    def title_of_training(self, name: str) -> str:
+        """Return a title for a model that has been trained on `name`; no other one has it."""
+        self._trainings += 1
+        return f"{name} (training {self._trainings})"
 
 
 def choose_file(path: Path) -> Choice:

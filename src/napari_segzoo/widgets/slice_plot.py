@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..model import PALETTE
-from .plots import make_plot
+from .plots import ThemedPlot
+
+if TYPE_CHECKING:
+    import napari
 
 
-class SlicePlot(QWidget):
+class SlicePlot(ThemedPlot):
     """One curve per class.
 
     Signals
@@ -25,19 +27,16 @@ class SlicePlot(QWidget):
 
     slice_clicked = Signal(int)
 
-    def __init__(self, theme: str) -> None:
-        super().__init__()
-        self._plot = make_plot(theme, "slice", "Dice")
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__(viewer, "slice", "Dice")
         self._plot.setYRange(0, 1)
         self._plot.setToolTip("Click to go to a slice")
         self._plot.addLegend(offset=(-5, -5), labelTextSize="8pt")
         self._plot.scene().sigMouseClicked.connect(self._on_click)
         self._first = 0
         self._slices = 0
-        self._here = pg.InfiniteLine(pen=pg.mkPen(get_theme(theme).text.as_hex(), width=1))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._plot)
+        self._here = pg.InfiniteLine()
+        self._take_theme()
         self.setFixedHeight(160)
 
     def show_scores(
@@ -70,6 +69,9 @@ class SlicePlot(QWidget):
         if self._slices:
             last = self._first + self._slices - 1
             self.slice_clicked.emit(int(np.clip(round(position), self._first, last)))
+
+    def _color(self, colors: Any) -> None:
+        self._here.setPen(pg.mkPen(colors.text.as_hex(), width=1))
 
     def _on_click(self, event: object) -> None:
         self.go_to(self._plot.plotItem.vb.mapSceneToView(event.scenePos()).x())

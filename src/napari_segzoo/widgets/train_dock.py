@@ -6,17 +6,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QWidget
+from napari.utils.notifications import show_error, show_info
 from superqt import QToggleSwitch
 
 from .. import recipes
-from ..errors import InputError
+from ..errors import SegzooError
 from ..inference import TileDone
 from ..training import Finished, Note, Places, Redrawn, Scored, Started, StepDone
 from .class_table import ClassTable
+from .dock import Dock, make_dock_body
 from .draw_next import DrawNext, SearchRun
-from .forms import StatusLine, make_button, make_copy_row, make_dock_body, make_row
+from .forms import StatusLine, make_button, make_copy_row, make_row
 from .layers import core_image, full_array, path_of
 from .more_strokes import MoreStrokes
 from .pairs import PairList
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import napari
 
 
-class TrainDock(QWidget):
+class TrainDock(Dock):
     """Trains the shared model on image and labels layers."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -53,6 +53,7 @@ class TrainDock(QWidget):
         self.form = TrainForm(self._shared)
         self.preview_switch = QToggleSwitch("Live preview of what is visible")
         self.preview_switch.setChecked(True)
+        self.preview_switch.setToolTip("Show, while it learns, what the model makes of the view")
         self._live = LivePreview(self._viewer, self.preview_switch.isChecked)
         self._more = MoreStrokes(self)
         self._undo = Undo(self._shared, self._live)
@@ -72,17 +73,19 @@ class TrainDock(QWidget):
         self.project = ProjectButtons(
             self._viewer, self.pairs, self.saved, self.classes, self.form, self.status
         )
-        self.progress = TrainProgress(self._viewer.theme)
+        self.progress = TrainProgress(self._viewer)
         self._lay_out()
         self._set_running(False)
         self.pairs.changed.connect(self._watch_drawing)
         self.pairs.changed.connect(self._next.forget)
+        self.pairs.complained.connect(self._complain)
         self.classes.counted.connect(self.saved.look_again)
         self.form.changed.connect(self._watch_drawing)
         self._shared.changed.connect(self._on_model)
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
+        self.closed.connect(self._on_close)
         self._watch_drawing()
         self.saved.look()
 
@@ -101,29 +104,17 @@ class TrainDock(QWidget):
         if self._job.running:
             return
         try:
-            pairs, validation = self.pairs.complete(), self.pairs.complete(validation=True)
-            options = self.form.options()
+            pairs, run = self.pairs.complete(), self._make_run()
             self._last = self._write_down()
-        except InputError as error:
-            self._complain(error)
+        except SegzooError as error:
+            self._complain(str(error))
             return
-        axes = self.pairs.axes.currentText()
         self._name = pairs[0][0].name
         self._begin()
         self._undo.begin()
-        self._live.start(pairs[-1][0], axes)
+        self._live.start(pairs[-1][0], self.pairs.axes.currentText())
         self.progress.begin_curve()
         self._more.begin([layer for _, layer in pairs])
-        run = TrainRun(
-            _drawings(pairs, axes),
-            _drawings(validation, axes),
-            self.form.choice(),
-            options,
-            self.classes.class_names() if options.task == "semantic" else [],
-            self._stop.is_set,
-            self._more.take,
-            self._live.visible,
-        )
         self._job.start(run, f"Training on {self._name}")
 
     def draw_next(self) -> None:
@@ -134,22 +125,16 @@ class TrainDock(QWidget):
             self.status.begin(self._next.go_on())
             return
         try:
-            image, drawn = self.pairs.complete()[-1]
-        except InputError as error:
-            self._complain(error)
+            layer, drawn = self.pairs.complete()[-1]
+            image = core_image(layer, self.pairs.axes.currentText())
+        except SegzooError as error:
+            self._complain(str(error))
             return
+        device = self.form.device.currentText().strip()
+        run = SearchRun(image, full_array(drawn), self._shared.choice, device, self._stop.is_set)
         self._next.begin(drawn)
         self._begin()
-        self._job.start(
-            SearchRun(
-                core_image(image, self.pairs.axes.currentText()),
-                full_array(drawn),
-                self._shared.choice,
-                self.form.device.currentText().strip(),
-                self._stop.is_set,
-            ),
-            f"Looking at {image.name}",
-        )
+        self._job.start(run, f"Looking at {layer.name}")
 
     def stop(self) -> None:
         """End the training after the step in hand and keep the best model so far."""
@@ -183,17 +168,30 @@ class TrainDock(QWidget):
         column.addWidget(self.project)
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
 
-    def _complain(self, error: InputError) -> None:
-        self.status.complain(str(error))
-        show_error(str(error))
+    def _complain(self, sentence: str) -> None:
+        self.status.complain(sentence)
+        show_error(sentence)
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
         try:
             files, training = self._last or self._write_down()
-        except InputError as error:
-            self._complain(error)
+        except SegzooError as error:
+            self._complain(str(error))
             return
         self.status.say(files.copy(write(training)))
+
+    def _make_run(self) -> TrainRun:
+        axes, options = self.pairs.axes.currentText(), self.form.options()
+        return TrainRun(
+            _drawings(self.pairs.complete(), axes),
+            _drawings(self.pairs.complete(validation=True), axes),
+            self.form.choice(),
+            options,
+            self.classes.class_names() if options.task == "semantic" else [],
+            self._stop.is_set,
+            self._more.take,
+            self._live.visible,
+        )
 
     def _write_down(self) -> tuple[RecipeFiles, recipes.Training]:
         return write_down(
@@ -234,7 +232,8 @@ class TrainDock(QWidget):
         elif isinstance(event, Scored):
             self.progress.add_score(event)
         elif isinstance(event, PreviewDone):
-            self._live.show(event.region, event.labels, event.model.info.classes)
+            if missing := self._live.show(event.region, event.labels, event.model.info.classes):
+                self.status.note(missing)
         elif isinstance(event, TileDone):
             self.progress.fill(event.done / event.total)
             self._job.show_progress(event.done, event.total)
@@ -252,8 +251,11 @@ class TrainDock(QWidget):
             self._finish(event)
 
     def _finish(self, event: Finished) -> None:
+        if event.steps == 0:
+            self.status.say("Stopped before the first step; the model is as it was.")
+            return
         model = event.model.with_info(name=self._name)
-        title = f"{self._name} (trained just now)"
+        title = self._shared.title_of_training(self._name)
         self._undo.keep()
         self._shared.choose(Choice(title, model.info.architecture, model.info, model=model))
         self.status.say(
@@ -264,13 +266,18 @@ class TrainDock(QWidget):
     def _on_end(self, outcome: str) -> None:
         self.progress.end()
         self._more.end()
-        if outcome == "failed":
-            self._undo.give_up()
+        self._undo.give_up()
         self._set_running(False)
         if outcome == "cancelled":
             self.status.say("Cancelled; the model is as it was.")
 
+    def _on_close(self) -> None:
+        if self._undo.under_way:
+            show_info("The Train dock was closed: its training ends, and the model is as it was.")
+        self._job.abandon()
+
     def _set_running(self, running: bool) -> None:
+        self.project.open_button.setEnabled(not running)
         self.train_button.setEnabled(not running)
         self.stop_button.setEnabled(running)
         choice = self._shared.choice

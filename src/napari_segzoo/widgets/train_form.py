@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QSpinBox, QVBoxLayout, QWidget
-from superqt import QSearchableComboBox
 
 from ..project import Project
 from ..training.data import Labelling
@@ -12,8 +11,9 @@ from ..training.finetune import DEFAULT_BUDGET
 from ..training.job import LOSS_NAMES, TUNES, FinetuneOptions
 from ..zoo import list_models
 from ..zoo.option_text import format_options, parse_options
-from .forms import add_row, make_choice, make_collapsible, make_form, narrow
+from .forms import add_row, make_choice, make_collapsible, make_form
 from .run_form import DEVICES
+from .search_combo import SearchCombo
 from .shared_model import Choice, SharedModel
 
 TUNE_TEXTS = {
@@ -34,8 +34,7 @@ class TrainForm(QWidget):
     def __init__(self, shared: SharedModel) -> None:
         super().__init__()
         self._shared = shared
-        self.start = QSearchableComboBox()
-        narrow(self.start)
+        self.start = SearchCombo()
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
         self.amount.setValue(round(DEFAULT_BUDGET))
@@ -154,7 +153,9 @@ class TrainForm(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(form)
         column.addWidget(self.hold_out)
-        column.addWidget(make_collapsible("Options", options))
+        column.addWidget(
+            make_collapsible("Options", options, "How to train; what is set is good in most cases")
+        )
 
     def _on_start(self) -> None:
         self.network.clear()
@@ -173,9 +174,10 @@ class TrainForm(QWidget):
         choice = self._shared.choice
         self.start.clear()
         if choice is not None and choice.info is not None:
-            self.start.addItem(choice.title, "")
+            self.start.offer(choice.title, "")
         for spec in list_models():
-            self.start.addItem(f"new {spec.title}", spec.name)
+            about = f"{spec.name} {spec.family} {spec.reference}"
+            self.start.offer(f"new {spec.title}", spec.name, about)
         if choice is not None and choice.info is None:
             self.start.setCurrentIndex(self.start.findData(choice.architecture))
         self._enable()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from ..training import Scored, StepDone
 from .forms import make_text
+
+if TYPE_CHECKING:
+    import napari
 
 
 class TrainProgress(QWidget):
@@ -15,13 +18,13 @@ class TrainProgress(QWidget):
 
     Parameters
     ----------
-    theme : str
-        Name of the napari theme.
+    viewer : napari.viewer.Viewer
+        Whose theme the curve follows.
     """
 
-    def __init__(self, theme: str) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
-        self._theme = theme
+        self._viewer = viewer
         self._bar = QProgressBar()
         self._bar.setRange(0, 1000)
         self._bar.hide()
@@ -43,7 +46,7 @@ class TrainProgress(QWidget):
         if self.plot is None:
             from .loss_plot import LossPlot
 
-            self.plot = LossPlot(self._theme)
+            self.plot = LossPlot(self._viewer)
             self._column.insertWidget(1, self.plot)
         self.plot.clear()
         self.score.hide()

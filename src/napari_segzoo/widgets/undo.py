@@ -36,7 +36,8 @@ class Undo:
         self._live = live
         self._steps: deque[Before] = deque(maxlen=LEVELS)
         self._preview: Preview | None = None
-        self._under_way = False
+        self.under_way = False
+        """Whether a training goes on that has given no model yet."""
 
     @property
     def possible(self) -> bool:
@@ -46,18 +47,18 @@ class Undo:
     def begin(self) -> None:
         """Note the preview that a training is about to replace."""
         self._preview = self._live.preview
-        self._under_way = True
+        self.under_way = True
 
     def keep(self) -> None:
         """Note that the training is about to replace the model."""
         self._steps.append(Before(self._shared.choice, self._preview))
-        self._under_way = False
+        self.under_way = False
 
     def give_up(self) -> None:
         """Put the preview back if a training was under way, since it gave no model."""
-        if self._under_way:
+        if self.under_way:
             self._live.go_back(self._preview)
-        self._under_way = False
+        self.under_way = False
 
     def go_back(self) -> str:
         """Undo the last training and return a sentence on it."""

@@ -102,6 +102,7 @@ class Job(QObject):
         self._worker: _Worker | None = None
         self._error: Exception | None = None
         self._aborted = False
+        self._abandoned = False
         self._over = False
         self._handing_over = False
         self._events: deque[Any] = deque()
@@ -121,7 +122,7 @@ class Job(QObject):
         """
         if self.running:
             return
-        self._error, self._aborted = None, False
+        self._error, self._aborted, self._abandoned = None, False, False
         worker = create_worker(
             _guarded,
             make,
@@ -145,6 +146,11 @@ class Job(QObject):
         if self._worker is not None:
             self._worker.ask_to_quit()
 
+    def abandon(self) -> None:
+        """Stop at the next event, and hand over nothing any more but the end."""
+        self._abandoned = True
+        self.cancel()
+
     def show_progress(self, done: int, total: int) -> None:
         """Show progress in napari's activity dock as well."""
         if self._worker is not None:
@@ -159,7 +165,7 @@ class Job(QObject):
         while self._events:
             event = self._events.popleft()
             replaced = self._events and type(self._events[0]) is type(event)
-            if not (replaced and isinstance(event, self._latest)):
+            if not (self._abandoned or (replaced and isinstance(event, self._latest))):
                 self.yielded.emit(event)
         self._handing_over = False
         if self._over:
