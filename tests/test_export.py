@@ -12,7 +12,7 @@ import torch
 from bioimageio.spec import load_description
 from tiny import noise, tiny_model
 from torch import nn
-from zoo_cases import CASES, IDS
+from zoo_cases import every_case
 
 from napari_segzoo import export_model, load_model
 from napari_segzoo.cli import main
@@ -167,7 +167,7 @@ def test_pooling_to_parts_is_right_for_every_size(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@every_case
 def test_every_network_can_be_exported(case, tmp_path):
     torch.manual_seed(0)
     info = ModelInfo(case.name, case.ndim, 2, default_classes(3), case.options)

@@ -10,7 +10,7 @@ from tiny import noise, tiny_model
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.profiler import ProfilerActivity, profile
-from zoo_cases import CASES, IDS
+from zoo_cases import every_case
 
 import napari_segzoo as segzoo
 from napari_segzoo.inference.fold import fold_normalization
@@ -109,7 +109,7 @@ def test_a_normalisation_that_cannot_be_folded_stays(build):
         torch.testing.assert_close(folded(x), network(x))
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@every_case
 def test_every_network_gives_the_same_by_onednn(case):
     torch.manual_seed(0)
     network = settled(case.build(1, 2))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from zoo_cases import CASES, IDS, Case
+from zoo_cases import CASES, Case, every_case
 
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import create_model, get_spec, list_models
@@ -23,7 +23,6 @@ NAMES_QUICKLY = [pytest.param(n, marks=[pytest.mark.slow] * (n not in FIRST)) fo
 """The first network of each builder; stored figures of the others are measured by test-all."""
 FLAT = [case for case in CASES if case.ndim == 2 and case.name != "u2net"]  # as U²-NetP
 BOUNDED = [case for case in FLAT if get_spec(case.name).tile_invariant]
-every_case = pytest.mark.parametrize("case", CASES, ids=IDS)
 
 
 @pytest.fixture(autouse=True)

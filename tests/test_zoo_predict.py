@@ -1,9 +1,8 @@
 """Every network, in each number of dimensions it has, runs through the tiled engine."""
 
 import numpy as np
-import pytest
 import torch
-from zoo_cases import CASES, IDS, Case
+from zoo_cases import Case, every_case
 
 import napari_segzoo as segzoo
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
@@ -12,7 +11,7 @@ SHAPE = {2: (150, 217), 3: (20, 37, 51)}
 TILE = {2: 96, 3: 32}
 
 
-@pytest.mark.parametrize("case", CASES, ids=IDS)
+@every_case
 def test_any_size_is_segmented_in_tiles(case: Case):
     torch.manual_seed(0)
     info = ModelInfo(case.name, case.ndim, 1, default_classes(3), case.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 
 from napari_segzoo.zoo import create_model, list_models
@@ -67,4 +68,11 @@ def _cases() -> list[Case]:
 
 
 CASES = _cases()
-IDS = [f"{case.name}-{case.ndim}d" for case in CASES]
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(c, id=f"{c.name}-{c.ndim}d", marks=[pytest.mark.slow] * (c.name == "u2net"))
+        for c in CASES
+    ],
+)
+"""U²-Net is slow, and the form of U²-NetP."""
