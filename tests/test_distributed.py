@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import psutil
 import pytest
+import tifffile
 from tiny import noise, tiny_model
 from typer.testing import CliRunner
 
 import napari_segzoo as segzoo
-from napari_segzoo.cli.app import app
+from napari_segzoo.cli.commands import app
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.inference import (
     BlockSeparated,
@@ -27,7 +28,7 @@ from napari_segzoo.inference.units import cut_units
 from napari_segzoo.postprocess import objects
 from napari_segzoo.preprocess import Normalization
 
-pytest.importorskip("distributed")
+dask_distributed = pytest.importorskip("distributed")
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,44 @@ def test_a_missing_package_is_named_with_the_extra(tmp_path, image, monkeypatch)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError, match=r"napari-segzoo\[distributed\]"):
         segzoo.predict(tiny_model(), image, out=tmp_path / "a.tif", scheduler="local")
+
+
+def test_workers_read_the_series_that_was_opened(tmp_path):
+    from napari_segzoo.inference.source import find_file
+
+    arrays = [(noise((40, 50), seed) * 255).astype(np.uint8) for seed in (0, 1)]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for array in arrays:
+            writer.write(array, metadata={"axes": "YX"}, compression="zlib")
+    for series, kept in ((0, True), (1, False)):
+        image = segzoo.open_image(tmp_path / "a.ome.tif", series=series)
+        run = prepare_file(tiny_model(), image, tmp_path / f"{series}.tif", options=OPTIONS)
+        file, _ = find_file(run, image.shape)
+        assert (file == image.source) is kept
+        np.testing.assert_array_equal(segzoo.open_image(file).data[:], arrays[series])
+
+
+@pytest.mark.parametrize("visible, expected", [(None, ["0", "1"]), ("2,GPU-a", ["2", "GPU-a"])])
+def test_each_local_worker_has_one_of_the_gpus_there_are(monkeypatch, visible, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    workers = distributed._local_workers(dask_distributed, "local", "cuda").values()
+    assert [w["options"]["env"]["CUDA_VISIBLE_DEVICES"] for w in workers] == expected
+
+
+def test_a_scheduler_without_workers_is_told(tmp_path, image, monkeypatch):
+    monkeypatch.setattr(distributed, "WORKER_SECONDS", 0.2)
+    scheduler = dask_distributed.LocalCluster(
+        n_workers=0, processes=False, dashboard_address=None, silence_logs=50
+    )
+    with scheduler:
+        address = scheduler.scheduler_address
+        run = prepare_file(
+            tiny_model(), image, tmp_path / "o.tif", options=OPTIONS, scheduler=address
+        )
+        events = run.run()
+        assert "no workers yet" in next(events).message
+        with pytest.raises(RunError, match="No worker joined"):
+            next(events)

@@ -1,5 +1,8 @@
+import weakref
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import Watched, noise, tiny_model
@@ -282,3 +285,69 @@ def test_the_plan_is_one_line():
     assert "\n" not in line
     for part in ("cpu", "float32", "16×16×16", "MiB", "ZYX", "labels"):
         assert part in line
+
+
+@pytest.mark.parametrize(
+    "image, options, said",
+    [
+        (None, {}, "must be an array"),
+        (5, {}, "must be an array"),
+        (noise((40, 40)), {"tile": 32.5}, "tile must be"),
+        (noise((40, 40)), {"tile": None}, "tile must be"),
+        (noise((40, 40)), {"overlap": "a"}, "overlap is a share"),
+        (noise((40, 40)), {"device": None}, "device must be"),
+    ],
+)
+def test_wrong_types_are_told(image, options, said):
+    with pytest.raises(InputError, match=said):
+        segzoo.predict(tiny_model(), image, **options)
+
+
+def test_what_pytorch_and_numpy_give_is_taken():
+    image = noise((40, 40))
+    expected = segzoo.predict(tiny_model(), image, tile=32)
+    for same, how in (
+        (torch.from_numpy(image), {"tile": np.int64(32)}),
+        (image, {"tile": np.array([32, 32]), "device": torch.device("cpu")}),
+    ):
+        np.testing.assert_array_equal(segzoo.predict(tiny_model(), same, **how), expected)
+    half = torch.from_numpy(image).bfloat16()
+    assert segzoo.predict(tiny_model(), half).shape == (40, 40)
+
+
+def test_transparency_is_left_out_and_said(tmp_path):
+    model, events = tiny_model(in_channels=3), []
+    colors = (noise((40, 40, 4)) * 255).astype(np.uint8)
+    found = segzoo.predict(model, colors, axes="YXC", progress=events.append)
+    np.testing.assert_array_equal(found, segzoo.predict(model, colors[..., :3], axes="YXC"))
+    assert any(isinstance(e, Note) and "transparency" in e.message for e in events)
+    with pytest.raises(InputError, match=r"takes 3 channel.*has 4"):
+        segzoo.predict(model, noise((40, 40, 4)), axes="YXC")
+
+
+def test_unknown_axes_name_the_file_and_the_option(tmp_path):
+    np.save(tmp_path / "a.npy", noise((5, 9, 9)))
+    with pytest.raises(InputError, match=r"a\.npy has shape \(5, 9, 9\).*--axes ZYX"):
+        segzoo.predict(tiny_model(), tmp_path / "a.npy")
+
+
+def test_nothing_of_a_tile_is_held_when_a_smaller_one_is_planned(monkeypatch):
+    from napari_segzoo.inference import loading, prediction
+
+    held = []
+
+    def make(*args, **kwargs):
+        def fail(tiles):
+            block = np.zeros(9)
+            held.append(weakref.ref(block))
+            raise RuntimeError("CUDA out of memory.")
+
+        return fail
+
+    def shrink(*args):
+        assert held[-1]() is None
+
+    monkeypatch.setattr(loading, "make_forward", make)
+    monkeypatch.setattr(prediction, "shrink_plan", shrink)
+    with pytest.raises(RunError, match="Memory ran out"):
+        segzoo.predict(tiny_model(), noise((64, 64)))

@@ -1,4 +1,7 @@
 import errno
+import itertools
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,9 +10,11 @@ from tiny import noise, tiny_model
 import napari_segzoo as segzoo
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.follow import Progress
-from napari_segzoo.inference import PredictOptions, TileDone, prepare_file
+from napari_segzoo.inference import Note, PredictOptions, TileDone, prepare_file
 from napari_segzoo.inference import files as inference_files
 from napari_segzoo.inference.folder import pair_files
+from napari_segzoo.io import LazyArray
+from napari_segzoo.preprocess import Normalization
 
 OPTIONS = PredictOptions(tile=32)
 
@@ -226,3 +231,201 @@ def test_progress_of_a_plan_that_ran_out_of_memory_is_not_taken_up(tmp_path, ima
     assert record["done"] == 0
     assert tuple(record["tile"]) < before
     events.close()
+
+
+def read_badly(array, error, after):
+    """An image whose reading fails once, after so many regions."""
+    count = itertools.count()
+
+    def read(region):
+        if next(count) == after:
+            raise error
+        return array[region]
+
+    return segzoo.Image(LazyArray(array.shape, array.dtype, read), "YX")
+
+
+@pytest.mark.parametrize("error", [RunError("no network"), InputError("damaged")])
+def test_an_error_of_reading_leaves_what_is_done(tmp_path, error):
+    model, array, path = tiny_model(), noise((200, 200)), tmp_path / "out.tif"
+    run = prepare_file(model, read_badly(array, error, 20), path, options=OPTIONS)
+    with pytest.raises(type(error)):
+        list(run.run())
+    again = prepare_file(model, segzoo.Image(array, "YX"), path, options=OPTIONS, resume=True)
+    assert again.start > 0
+    list(again.run())
+    np.testing.assert_array_equal(
+        segzoo.open_image(path).data[:], segzoo.predict(model, array, tile=32)
+    )
+
+
+def test_an_error_at_the_very_start_leaves_nothing(tmp_path):
+    image = read_badly(noise((200, 200)), InputError("damaged"), 2)
+    with pytest.raises(InputError):
+        list(prepare_file(tiny_model(), image, tmp_path / "out.tif", options=OPTIONS).run())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(90, 80), (1500, 1500)])
+def test_another_image_of_the_same_shape_is_not_resumed(tmp_path, size, monkeypatch):
+    image, other = (segzoo.Image((noise(size, seed) * 255).astype("u1"), "YX") for seed in (0, 1))
+    model, path = tiny_model(), tmp_path / "out.tif"
+    interrupt(model, image, path, 2, monkeypatch)
+    for changed in (other, segzoo.Image(image.data, "YX", (2.0, 2.0))):
+        with pytest.raises(InputError, match="another model, image or option"):
+            prepare_file(model, changed, path, options=OPTIONS, resume=True)
+    prepare_file(model, image, path, options=OPTIONS, resume=True)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"tile": 48}, r"tile=\[32\].*tile=\[48\]"),
+        ({"precision": "bfloat16"}, "precision=auto"),
+        ({"device": "cuda"}, "device=cpu"),
+    ],
+)
+def test_a_run_goes_on_as_it_was_begun(tmp_path, image, monkeypatch, options, said):
+    model, path = tiny_model(), tmp_path / "out.tif"
+    interrupt(model, image, path, 5, monkeypatch)
+    with pytest.raises(InputError, match=f"begun with {said}"):
+        segzoo.predict(model, image, out=path, resume=True, **options)
+    for options in ({"tile": 32}, {"tile": "auto"}):
+        run = prepare_file(
+            model, image, path, options=PredictOptions(**options, device="cpu"), resume=True
+        )
+        assert run.start == 5
+        run.save_tiles(5)
+
+
+def test_a_run_begun_on_a_gpu_is_told_where_there_is_none(tmp_path, image, monkeypatch):
+    from napari_segzoo.inference.records import read_json, write_json
+    from napari_segzoo.inference.store import PROGRESS, store_of
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    model, path = tiny_model(), tmp_path / "out.tif"
+    interrupt(model, image, path, 5, monkeypatch)
+    record = store_of(path) / PROGRESS
+    write_json(record, {**read_json(record), "device": "cuda"})
+    with pytest.raises(InputError, match="begun on the device cuda, which is not here"):
+        prepare_file(model, image, path, options=OPTIONS, resume=True)
+
+
+@pytest.mark.parametrize("name", ["o.tif", "o.zarr", "o.nii.gz", "o.png", "o.npy"])
+def test_a_file_that_is_whole_is_left_as_it_is(tmp_path, image, name):
+    model, path, plane = tiny_model(), tmp_path / name, image.data[0]
+    segzoo.predict(model, plane, out=path)
+    before = content(path)
+    for tile in ("auto", 32):
+        segzoo.predict(model, plane, out=path, resume=True, tile=tile)
+    for other, how in ((tiny_model(seed=1), {}), (model, {"tta": True})):
+        if name == "o.npy":
+            segzoo.predict(other, plane, out=path, resume=True, **how)
+        else:
+            with pytest.raises(InputError, match="made by another model or with other options"):
+                segzoo.predict(other, plane, out=path, resume=True, **how)
+    assert content(path) == before
+
+
+def test_a_run_that_can_be_resumed_needs_a_file(image):
+    with pytest.raises(InputError, match="name it with out"):
+        segzoo.predict(tiny_model(), image, resume=True)
+
+
+@pytest.mark.parametrize(
+    "name, options, said",
+    [
+        ("o.png", {}, "PNG holds one plane"),
+        ("o.png", {"output": "probabilities"}, "PNG holds one plane"),
+        ("o.nii.gz", {}, "nibabel|nifti"),
+    ],
+)
+def test_a_format_that_cannot_hold_the_result_is_told_before_the_run(
+    tmp_path, image, monkeypatch, name, options, said
+):
+    if name.endswith(".gz"):
+        monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(InputError, match=said):
+        prepare_file(tiny_model(), image, tmp_path / name, options=PredictOptions(**options))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("masked", [np.ones((12, 90, 80), bool), np.ones((90, 80), bool)])
+def test_a_region_within_a_mask_goes_to_a_file(tmp_path, image, masked):
+    how = {"region": "z=2:5,y=10:60", "mask": masked}
+    written = segzoo.predict(tiny_model(), image, out=tmp_path / "o.tif", **how)
+    np.testing.assert_array_equal(written[:], segzoo.predict(tiny_model(), image, **how))
+
+
+def test_a_mask_is_hashed_in_blocks(tmp_path, image):
+    reads = []
+
+    class Mask:
+        shape, dtype, chunks = (12, 90, 80), np.dtype(bool), (4, 32, 32)
+
+        def __getitem__(self, where):
+            reads.append(where)
+            return np.ones(self.shape, bool)[where]
+
+    prepare_file(tiny_model(), image, tmp_path / "o.tif", options=OPTIONS, mask=Mask())
+    assert 1 <= len(reads) < 12
+
+
+def test_a_region_lies_where_it_was_cut_from(tmp_path, image):
+    affine = ((-2.0, 0, 0, 90), (0, 2.0, 0, -126), (0, 0, 3.0, -72), (0, 0, 0, 1.0))
+    image = replace(image, translate=(10.0, 5.0, -3.0), affine=affine)
+    region = "z=2:5,y=10:60,x=7:39"
+    for ndim, name in ((2, "o.zarr"), (3, "p.zarr"), (2, "o.nii.gz")):
+        segzoo.predict(tiny_model(ndim), image, out=tmp_path / name, region=region)
+    for name in ("o.zarr", "p.zarr"):
+        assert segzoo.open_image(tmp_path / name).translate == (14.0, 10.0, 0.5)
+    import nibabel
+
+    written = nibabel.load(tmp_path / "o.nii.gz").affine
+    np.testing.assert_allclose(written[:3, 3], (np.array(affine) @ [7, 10, 2, 1])[:3])
+    np.testing.assert_allclose(written[:, :3], np.array(affine)[:, :3])
+
+
+def test_the_scale_stays_when_axes_are_named_otherwise(tmp_path):
+    image = segzoo.Image(noise((3, 40, 40)), "TYX", (2.0, 0.5, 0.25))
+    segzoo.predict(tiny_model(), image, axes="ZYX", out=tmp_path / "o.zarr")
+    assert segzoo.open_image(tmp_path / "o.zarr").scale == (2.0, 0.5, 0.25)
+
+
+@pytest.mark.parametrize("output", ["labels", "instances", "probabilities"])
+@pytest.mark.parametrize("value", [0, 7, np.nan])
+def test_a_blank_image_is_background_and_said(tmp_path, value, output):
+    model = tiny_model(normalization=Normalization())
+    blank = np.full((40, 40), value, np.float32)
+    for out in (None, tmp_path / "o.tif"):
+        events = []
+        found = segzoo.predict(model, blank, output=output, out=out, progress=events.append)[...]
+        assert (found[1:] if output == "probabilities" else found).max() == 0
+        assert sum("same value everywhere" in e.message for e in events if isinstance(e, Note)) == 1
+
+
+@pytest.mark.parametrize("options", [{"crf": True}, {"planes": "zyx"}, {"region": "z=1:3"}])
+def test_a_blank_volume_is_background_whatever_the_options(options):
+    model, events = tiny_model(normalization=Normalization()), []
+    found = segzoo.predict(
+        model, np.zeros((4, 40, 40), "u1"), axes="ZYX", progress=events.append, **options
+    )
+    assert found.max() == 0
+    assert sum("same value everywhere" in e.message for e in events if isinstance(e, Note)) == 1
+
+
+def test_an_image_is_never_replaced_by_its_segmentation(tmp_path):
+    segzoo.save_image(tmp_path / "a.tif", noise((40, 40)), "YX")
+    with pytest.raises(InputError, match="is the image itself"):
+        segzoo.predict(tiny_model(), tmp_path / "a.tif", out=tmp_path / "a.tif", overwrite=True)
+    with pytest.raises(InputError, match="one of the images"):
+        pair_files(tmp_path, tmp_path, overwrite=True)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"x")
+    for name in ("out/f.tif", "out.zarr"):
+        with pytest.raises(InputError, match="must be one too"):
+            pair_files(tmp_path, tmp_path / name)
+    with pytest.raises(InputError, match="could not be made"):
+        pair_files(tmp_path, tmp_path / "a.tif" / "out")

@@ -3,7 +3,9 @@
 import builtins
 import errno
 import json
+import os
 import struct
+import subprocess
 import sys
 import zlib
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ import zarr
 
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.io import check_output, list_images, open_image, save_image
+from napari_segzoo.io.image import reading
 
 VALUES = np.random.default_rng(0).integers(0, 60000, (6, 80, 90)).astype(np.uint16)
 
@@ -362,3 +365,39 @@ def test_damaged_source_is_named_rather_than_the_output(whole, tmp_path):
     path.write_bytes(content[: len(content) // 2])
     refuse("a.nii.gz is damaged", save_image, tmp_path / "b.tif", open_image(path).data, "ZYX")
     assert not (tmp_path / "b.tif").exists()
+
+
+def test_tiff_whose_tiles_no_memory_holds(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), "u1"), tile=(64, 64), compression="zlib")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for name in ("TileWidth", "TileLength"):
+            at = file.pages[0].tags[name].valueoffset
+            content[at : at + 2] = (24576).to_bytes(2, "little")
+    path.write_bytes(content)
+    refuse("announces 603,979,776 bytes", open_image, path)
+
+
+def test_an_error_of_the_disk_is_not_taken_for_a_damaged_file(tmp_path):
+    said = r"a\.zarr could not be read: Input/output error"
+    with pytest.raises(RunError, match=said), reading(tmp_path / "a.zarr"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    from napari_segzoo.io import blocks
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    running = os.getpid()
+    for number, elsewhere in ((ended.pid, ""), (running, ""), (ended.pid, "0")):
+        (tmp_path / f".a.npy.{elsewhere}{blocks._process(number)}.xyz.part").mkdir()
+    save_image(tmp_path / "a.npy", np.zeros((4, 4), "u1"), "YX")
+    left = [p.name for p in tmp_path.iterdir() if p.name.endswith(".part")]
+    assert sorted(left) == sorted(
+        [
+            f".a.npy.{blocks._process(running)}.xyz.part",
+            f".a.npy.0{blocks._process(ended.pid)}.xyz.part",
+        ]
+    )

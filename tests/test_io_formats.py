@@ -490,3 +490,19 @@ def test_labels_stored_as_real_numbers_become_whole(tmp_path, ending):
     path = save_image(tmp_path / f"other{ending}", labels + 0.5, "ZYX")
     with pytest.raises(InputError, match="not whole numbers"):
         open_image(path, labels=True).data[:]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_zarr_says_where_the_first_voxel_lies(tmp_path, version):
+    values, place = numbers("TZYX", Y=600), (0.0, 7.0, -100.0, 50.5)
+    how = {"scale": steps("TZYX"), "unit": "micrometer", "translate": place}
+    opened = open_image(save_image(tmp_path / "a.zarr", values, "TZYX", **how, ome_zarr=version))
+    assert opened.translate == place
+    assert opened.with_axes("TZYX").translate == place
+    assert open_image(save_image(tmp_path / "b.zarr", values, "TZYX")).translate == (0.0,) * 4
+
+
+def test_nifti_says_where_the_first_voxel_lies(tmp_path):
+    how = {"scale": (3.0, 2.0, 2.0), "unit": "micrometer", "translate": (30.0, 20.0, 10.0)}
+    path = save_image(tmp_path / "a.nii", numbers("ZYX", "int16"), "ZYX", **how)
+    np.testing.assert_allclose(nibabel.load(path).affine[:3, 3], [0.01, 0.02, 0.03])

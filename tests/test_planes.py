@@ -2,6 +2,7 @@
 
 import errno
 import json
+import sys
 import tempfile
 
 import numpy as np
@@ -11,9 +12,10 @@ from tiny import Watched, noise, tiny_model
 from typer.testing import CliRunner
 
 import napari_segzoo as segzoo
-from napari_segzoo.cli.app import app
+from napari_segzoo.cli.commands import app
 from napari_segzoo.errors import InputError, RunError
 from napari_segzoo.inference import Note, PredictOptions, TileDone, files, prepare, slabs
+from napari_segzoo.inference.slabs import Turned
 from napari_segzoo.preprocess import Intensity, Normalization
 
 ROUNDING = 5e-4
@@ -320,3 +322,31 @@ def test_wrong_use_is_told(tmp_path, ndim, shape, options, message):
     with pytest.raises(InputError, match=message):
         segzoo.predict(tiny_model(ndim), noise(shape), **how)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plane_is_the_right_one_though_another_thread_reads_in_between():
+    volume = noise((96, 4, 4))
+
+    class Lazy:
+        shape, dtype = volume.shape, volume.dtype
+
+        def __getitem__(self, where):
+            return volume[where]
+
+    turned = Turned(Lazy(), (0, 1, 2), 0)
+    plane = (slice(0, 4), slice(0, 4))
+
+    def interfere(frame, event, argument):
+        if frame.f_code is not Turned.__getitem__.__code__:
+            return None
+        turned[(70, *plane)]  # not traced itself
+        return interfere
+
+    for n in (3, 4, 40):
+        before = sys.gettrace()
+        sys.settrace(interfere)
+        try:
+            found = turned[(n, *plane)]
+        finally:
+            sys.settrace(before)
+        np.testing.assert_array_equal(found, volume[n])

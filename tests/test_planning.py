@@ -1,5 +1,6 @@
 """Which tile, engine and precision a run takes, and what it does when memory runs out."""
 
+import json
 from dataclasses import replace
 from math import prod
 
@@ -305,3 +306,76 @@ def test_a_cache_that_is_damaged_or_closed_is_no_obstacle(cache):
     cache.parent.write_text("in the way")
     remembered.remember(model, made)
     assert remembered.recall(model, torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize("content", ["[]", '{"x": 1}'])
+def test_a_cache_of_another_kind_is_empty(cache, content):
+    cache.parent.mkdir()
+    cache.write_text(content)
+    assert planned(tiny_model(), (64, 64)).tiles == 1
+    model = tiny_model()
+    remembered.remember(model, planned(model, (64, 64)))
+    key = next(k for k in json.loads(cache.read_text()) if k != "x")
+    cache.write_text(json.dumps({key: []}))
+    assert planned(model, (64, 64)).tiles == 1
+
+
+@pytest.mark.parametrize("asked", ["float16", "auto"])
+def test_half_precision_of_a_gpu_ends_on_the_cpu(asked):
+    model = tiny_model()
+    on_gpu = replace(planned(model, (16, 16), tile=16), device="cuda", precision="float16")
+    smaller = shrink_plan(model, on_gpu, PredictOptions(tile=16, device="cuda", precision=asked))
+    assert (smaller.device, smaller.precision) == ("cpu", "float32")
+
+
+@pytest.mark.parametrize("capability, expected", [((7, 5), "float16"), ((8, 0), "bfloat16")])
+def test_bfloat16_is_for_gpus_that_compute_in_it(monkeypatch, capability, expected):
+    from napari_segzoo.inference.device import find_precision
+    from napari_segzoo.training.loop import training_precision
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.version, "hip", None)
+    asked = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability
+    )
+    gpu = torch.device("cuda:1")
+    assert find_precision("auto", gpu) == getattr(torch, expected)
+    assert choice.half_precision("cuda:1") == expected
+    trained = torch.bfloat16 if expected == "bfloat16" else torch.float32
+    assert training_precision(gpu) == trained
+    assert set(asked) == {gpu}
+
+
+def test_kept_memory_of_a_gpu_counts_as_free(monkeypatch):
+    from napari_segzoo.inference.device import free_memory
+
+    for name, value in (
+        ("mem_get_info", (100, 999)),
+        ("memory_reserved", 70),
+        ("memory_allocated", 20),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory(torch.device("cuda")) == 150
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.", True),
+        ("std::bad_alloc", True),
+        ("bad allocation", True),
+        ("could not create a primitive", True),
+        ("could not create a memory object", True),
+        ("Unable to find a valid cuDNN algorithm to run convolution", True),
+        ("FIND was unable to find an engine to execute this computation", True),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_lack_of_memory_is_recognised(text, expected):
+    from napari_segzoo.inference.device import is_out_of_memory
+
+    assert is_out_of_memory(RuntimeError(text)) is expected

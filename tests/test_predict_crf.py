@@ -9,6 +9,7 @@ from tiny import AS_IS, noise, squares, tiny_model
 
 from napari_segzoo import open_image, predict, save_image
 from napari_segzoo.cli import main
+from napari_segzoo.errors import RunError
 from napari_segzoo.inference import Note, PredictOptions, TileDone, prepare, prepare_file, refine
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
 from napari_segzoo.postprocess.crf import CRF, DEFAULT
@@ -143,3 +144,36 @@ def test_the_plan_counts_its_memory():
         for c in (False, True)
     )
     assert refined >= max(plain, 712 * 712 * 8 * 20) + 4 * 2 * image.size
+
+
+def test_memory_that_runs_out_costs_no_tile(monkeypatch):
+    """Blocks are halved, and the network is not run again."""
+    from napari_segzoo.postprocess import crf
+
+    image, _ = squares(96)
+    whole = predict(unsure_model(), image, device="cpu", crf=True)
+    refine_probabilities, failures = crf.refine_probabilities, [MemoryError] * 2
+
+    def failing(*args):
+        if failures:
+            raise failures.pop()
+        return refine_probabilities(*args)
+
+    monkeypatch.setattr(crf, "refine_probabilities", failing)
+    run = prepare(unsure_model(), image, options=PredictOptions(crf=True, tile=48, device="cpu"))
+    events = list(run.run())
+    tiles = [e.done for e in events if isinstance(e, TileDone) and e.done < e.total]
+    assert tiles == sorted(set(tiles))
+    assert sum("Memory ran out" in e.message for e in events if isinstance(e, Note)) == 2
+    assert (run.result != whole).mean() < 0.01
+
+
+def test_no_memory_for_the_smallest_block_is_one_sentence(monkeypatch):
+    from napari_segzoo.postprocess import crf
+
+    def failing(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(crf, "refine_probabilities", failing)
+    with pytest.raises(RunError, match="leave out crf"):
+        predict(unsure_model(), squares(96)[0], device="cpu", crf=True)

@@ -100,6 +100,64 @@ def test_an_image_without_finite_values_is_refused():
         Normalization().measure(np.full((5, 5), np.nan), None)
 
 
+def test_a_blank_image_is_accepted_where_that_is_asked_for():
+    for value in (7, np.nan):
+        intensity = Normalization().measure(np.full((5, 5), value), None, allow_blank=True)
+        assert intensity.is_blank
+
+
+def test_a_small_object_among_nan_is_found():
+    image = np.full((3000, 3000), np.nan, np.float32)
+    image[1010:1030, 1010:1030] = np.linspace(5, 6, 20)
+    intensity = Normalization().measure(image, None)
+    assert intensity.apply(image[None, 1010:1030, 1010:1030]).max() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["percentile", "zscore"])
+@pytest.mark.parametrize("value", [np.inf, 1e30, -np.inf, -1e30])
+def test_an_infinite_or_absurd_pixel_counts_as_the_brightest_or_darkest(kind, value):
+    image = np.random.default_rng(0).random((40, 40), dtype=np.float32)
+    clean = Normalization(kind).measure(image, None).apply(image[None])
+    image[5, 5] = value
+    normalised = Normalization(kind).measure(image, None).apply(image[None])
+    assert normalised[0, 5, 5] in (normalised.min(), normalised.max())
+    assert np.sign(normalised[0, 5, 5] - 0.5) == np.sign(value)
+    others = np.arange(1600) != 5 * 40 + 5
+    np.testing.assert_allclose(normalised.ravel()[others], clean.ravel()[others], atol=0.01)
+
+
+def test_bright_specks_of_a_dark_image_keep_their_brightness():
+    image = np.random.default_rng(0).integers(0, 2, (100, 100)).astype(np.float32)
+    image[5, 5] = 65535
+    assert Normalization().measure(image, None).apply(image[None]).max() == 65535
+
+
+@pytest.mark.parametrize(
+    "dtype, offset, factor",
+    [
+        ("uint32", 2**28, 1000),
+        ("int64", 2**40, 1000),
+        ("float64", 1e12, 1000),
+        ("float64", 0, 1e-42),
+        ("float64", 0, 1e42),
+    ],
+)
+def test_values_that_float32_does_not_hold_keep_their_differences(dtype, offset, factor):
+    gray = np.random.default_rng(0).random((30, 30))
+    expected = Normalization().measure(gray, None).apply(gray[None])
+    image = (gray * factor + offset).astype(dtype)
+    found = Normalization().measure(image, None).apply(image[None])
+    np.testing.assert_allclose(found, expected, atol=0.002)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float16"])
+def test_ordinary_images_are_computed_in_float32(dtype):
+    image = (np.random.default_rng(0).random((1, 30, 30)) * 200).astype(dtype)
+    found = Normalization().measure(image, 0)
+    offset, gain = np.float32(found.offset[0]), np.float32(found.gain[0])
+    np.testing.assert_array_equal(found.apply(image), (image.astype(np.float32) - offset) * gain)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(InputError, match="percentile, zscore"):
         Normalization("minmax")

@@ -96,7 +96,14 @@ class Layout:
         return tuple(self.shape[self.axes.index(a)] for a in letters)
 
 
-def find_layout(shape: Sequence[int], axes: str | None, *, ndim: int, in_channels: int) -> Layout:
+def find_layout(
+    shape: Sequence[int],
+    axes: str | None,
+    *,
+    ndim: int,
+    in_channels: int,
+    name: str = "The image",
+) -> Layout:
     """Match an image with a model.
 
     Parameters
@@ -109,6 +116,8 @@ def find_layout(shape: Sequence[int], axes: str | None, *, ndim: int, in_channel
         the first or the last, has the model's number of channels (more than one).
     ndim, in_channels : int
         Spatial dimensions and channels of the model.
+    name : str
+        What error messages call the image.
 
     Raises
     ------
@@ -117,29 +126,38 @@ def find_layout(shape: Sequence[int], axes: str | None, *, ndim: int, in_channel
     """
     shape = tuple(int(n) for n in shape)
     if not axes:
-        axes = _only_reading(shape, ndim, in_channels)
-    axes = check_axes(axes, shape)
+        axes = _only_reading(shape, ndim, in_channels, name)
+    axes = check_axes(axes, shape, name)
     needed = SPATIAL[-ndim:]
     missing = [a for a in needed if a not in axes]
     if missing:
         raise InputError(
-            f"The model is {ndim}D and needs the axes {needed}, but the image has {axes}."
+            f"The model is {ndim}D and needs the axes {needed}, but {_within(name)} has {axes}."
         )
     if "".join(a for a in axes if a in SPATIAL) not in (needed, SPATIAL):
-        raise InputError(f"Spatial axes must come in the order Z, Y, X, but the image has {axes}.")
+        raise InputError(
+            f"Spatial axes must come in the order Z, Y, X, but {_within(name)} has {axes}."
+        )
     if any(axes.index(a) > axes.index(needed[0]) for a in axes if a not in needed + "C"):
-        raise InputError(f"Time and slices must come before {needed}, but the image has {axes}.")
+        raise InputError(
+            f"Time and slices must come before {needed}, but {_within(name)} has {axes}."
+        )
     layout = Layout(axes, shape, ndim, in_channels)
     channels = 1 if layout.channel_axis is None else shape[layout.channel_axis]
     if channels not in (1, in_channels):
         raise InputError(
-            f"The model takes {in_channels} channel(s), but the image has {channels} "
+            f"The model takes {in_channels} channel(s), but {_within(name)} has {channels} "
             f"(axes {axes}, shape {shape}); choose the channels that the model was trained on."
         )
     return layout
 
 
-def _only_reading(shape: tuple[int, ...], ndim: int, in_channels: int) -> str:
+def _within(name: str) -> str:
+    """Return a name as it stands within a sentence."""
+    return "the image" if name == "The image" else name
+
+
+def _only_reading(shape: tuple[int, ...], ndim: int, in_channels: int, name: str) -> str:
     spatial = SPATIAL[-ndim:]
     if len(shape) == ndim:
         return spatial
@@ -148,6 +166,7 @@ def _only_reading(shape: tuple[int, ...], ndim: int, in_channels: int) -> str:
         if first != last:
             return "C" + spatial if first else spatial + "C"
     raise InputError(
-        f"The image has shape {shape} and its axes are not known; name them with axes, one letter "
-        f"of T, C, Z, Y, X per dimension, for example axes='{('TCZYX')[-len(shape) :]}'."
+        f"{name} has shape {shape} and its axes are not known; name them, one letter of T, C, Z, "
+        f"Y, X per dimension, for example --axes {('TCZYX')[-len(shape) :]} "
+        f"(axes='{('TCZYX')[-len(shape) :]}' in Python)."
     )

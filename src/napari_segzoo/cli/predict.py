@@ -77,7 +77,7 @@ def predict(
     """Segment an image, or all images of a folder, of any size."""
     from ..errors import InputError, RunError, SegzooError
     from ..inference import PredictOptions
-    from ..inference.files import prepare_file
+    from ..inference.files import made_by, prepare_file
     from ..inference.folder import pair_files
     from ..io import is_zarr, open_image
     from ..model import load_model
@@ -100,7 +100,8 @@ def predict(
         raise InputError(f"--mask holds for one image, but {input} is a folder of images.")
     inside = None if mask is None else open_image(mask, labels=True).data
     loaded = load_model(model)
-    pairs = pair_files(input, output, overwrite=overwrite, resume=resume)
+    maker = made_by(loaded, options) if resume else ""
+    pairs = pair_files(input, output, overwrite=overwrite, resume=resume, made_by=maker)
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     one_file = not input.is_dir() or is_zarr(input)

@@ -2,7 +2,8 @@
 
 from .events import BlockSeparated, Event, Note, Stage, TileDone
 from .files import FileRun, prepare_file
-from .plan import Plan, PredictOptions
+from .options import PredictOptions
+from .plan import Plan
 from .predict import predict, prepare
 from .prediction import Prediction
 

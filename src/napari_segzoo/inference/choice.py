@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .device import find_precision
+from .device import computes_bfloat16, find_precision
 
 if TYPE_CHECKING:
     import torch
@@ -73,9 +73,6 @@ def half_precision(device: str) -> str | None:
     """Return the 16-bit precision that a device computes in faster than in float32, if any."""
     import torch
 
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    if device != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
-        return None
-    known = torch.cpu.get_capabilities()
-    return "bfloat16" if known.get("avx512_bf16") or known.get("amx_bf16") else None
+    if computes_bfloat16(torch.device(device)):
+        return "bfloat16"
+    return "float16" if device.startswith("cuda") else None

@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "alloc failed",
+    "bad alloc",
+    "could not create a primitive",
+    "could not create a memory",
+    "unable to find a valid cudnn algorithm",
+    "unable to find an engine",
+)
+"""Parts of what PyTorch, oneDNN, cuDNN and cuBLAS say when memory runs out."""
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -59,10 +71,22 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         if device.type != "cuda":
             return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if computes_bfloat16(device) else torch.float16
     if name == "float16" and device.type == "cpu":
         raise InputError("float16 does not run on the CPU; choose bfloat16 or float32.")
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself, and faster than in float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def free_memory(device: torch.device) -> int:
@@ -70,24 +94,23 @@ def free_memory(device: torch.device) -> int:
     import torch
 
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     available = _available_memory()
     return available // 2 if device.type == "mps" else available
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a CPU or GPU has no memory left."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        phrase in text for phrase in ("out of memory", "can't allocate memory", "alloc failed")
-    )
+    text = str(error).lower().replace("_", " ")
+    return isinstance(error, MemoryError) or any(phrase in text for phrase in OUT_OF_MEMORY)
 
 
 def release_memory(device: str) -> None:
-    """Return what PyTorch keeps of a GPU's memory after a run that had too little of it."""
-    import torch
-
+    """Return what PyTorch keeps of a GPU's memory after a run."""
     if device.startswith("cuda"):
+        import torch
+
         torch.cuda.empty_cache()
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from logging import CRITICAL
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RunError, SegzooError
-from .crop import Crop
 from .events import Event, Note, Stage, TileDone
 from .objects import blocks_done
 from .plan import Plan
+from .records import read_json, write_json
 from .refine import refine
+from .source import find_file
 
 if TYPE_CHECKING:
     from ..postprocess import Objects
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 UNITS = "units.json"
 CONNECT_SECONDS = "20s"
+WORKER_SECONDS = 600.0
+"""How long a scheduler may be without workers; queues of clusters are slow."""
 HERE = "127.0.0.1"
 
 
@@ -57,14 +58,16 @@ def distribute(run: FileRun, scheduler: str) -> Iterator[Event]:
     """
     distributed = _distributed()
     with _connected(distributed, scheduler, run.prediction.plan) as client:
+        if not client.nthreads():
+            yield Note(f"{scheduler} has no workers yet; waiting for the first.")
+            _wait_for_workers(client, scheduler)
         workers = len(client.nthreads())
+        yield from map(Note, run.prediction.notes)
         shared = _share(run, client, scheduler)
         yield Note(f"{workers} worker(s): {shared.plan.summary()}.")
         yield from _follow(distributed, client, run, shared, workers)
         if run.prediction.options.crf:
-            yield Stage("Refining with the fully connected CRF.")
-            total = shared.plan.tiles
-            yield from (TileDone(total, total, region) for region in refine(run.prediction))
+            yield from refine(run.prediction, shared.plan.tiles)
         if run.prediction.objects is not None:
             yield Stage("Separating objects.")
             yield from _separate(client, run, run.prediction.objects, workers)
@@ -102,7 +105,7 @@ def _follow(
 
     plan = shared.plan
     units = list(cut_units(plan, CHUNK[plan.layout.ndim], workers))
-    finished = _read_units(run.store)
+    finished = read_json(run.store / UNITS) or []
     total = sum(u.plan(plan).tiles for u in units)
     done = 0
     futures: dict[Any, Unit] = {}
@@ -115,7 +118,7 @@ def _follow(
         for future in distributed.as_completed(futures, loop=client.loop):
             done += _result(distributed, future)
             finished.append(_key(futures[future]))
-            _write_units(run.store, finished)
+            write_json(run.store / UNITS, finished)
             yield TileDone(done, total, _region(run, futures[future]))
     finally:
         client.cancel(list(futures))
@@ -137,10 +140,7 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
         there = client.submit(workers.plan_here, run.identity, store, plan.layout, run.options)
         plan = run.restored(_planned_as(plan, _result(_distributed(), there)))
     layout = plan.layout
-    image, ranges = _image_file(run, layout.shape)
-    measured = prediction.intensity or prediction.model.info.normalization.measure(
-        prediction.image, layout.channel_axis
-    )
+    image, ranges = find_file(run, layout.shape)
     shared = workers.Shared(
         run.identity,
         store,
@@ -149,7 +149,7 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
         ranges,
         prediction.options,
         plan,
-        measured,
+        prediction.measure(allow_blank=True),
         prediction.origin,
     )
     if plan.on_trial:
@@ -164,27 +164,6 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
 def _planned_as(plan: Plan, there: Plan) -> Plan:
     """Return the plan made on a worker, for the part of the image that the run is about."""
     return replace(there, layout=plan.layout, tiling=replace(there.tiling, box=plan.tiling.box))
-
-
-def _image_file(run: FileRun, shape: tuple[int, ...]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Return a file that workers can open, written to the store if there is none."""
-    from ..io import open_image, save_image
-
-    image = run.prediction.image
-    whole, ranges = image, tuple((0, n) for n in shape)
-    if isinstance(image, Crop):
-        whole, ranges = image.array, image.ranges
-    axes = run.prediction.plan.layout.axes
-    if run.source:
-        try:
-            if open_image(run.source, axes=axes).shape == tuple(whole.shape):
-                return str(run.source), ranges
-        except SegzooError:
-            pass
-    copy = run.store / "image.zarr"
-    shutil.rmtree(copy, ignore_errors=True)
-    save_image(copy, whole, axes)
-    return str(copy.absolute()), ranges
 
 
 def _region(run: FileRun, unit: Unit) -> tuple[slice, ...]:
@@ -242,8 +221,17 @@ def _connected(distributed: Any, scheduler: str, plan: Plan) -> Iterator[Any]:
         except (OSError, ValueError) as error:
             raise RunError(f"No Dask scheduler answers at {scheduler}: {error}.") from error
         with client:
-            client.wait_for_workers(1)
             yield client
+
+
+def _wait_for_workers(client: Any, scheduler: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError as error:
+        raise RunError(
+            f"No worker joined {scheduler} within {WORKER_SECONDS:.0f} s; start one with "
+            "dask worker, and resume."
+        ) from error
 
 
 def _local_workers(distributed: Any, scheduler: str, device: str) -> dict[int, Any]:
@@ -251,6 +239,8 @@ def _local_workers(distributed: Any, scheduler: str, device: str) -> dict[int, A
     import torch
 
     devices = torch.cuda.device_count() if device == "cuda" else 0
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    visible = visible or [str(n) for n in range(devices)]
     _, _, number = scheduler.partition(":")
     count = int(number) if number else max(1, devices)
     threads = str(max(1, (os.cpu_count() or 1) // count))
@@ -258,7 +248,7 @@ def _local_workers(distributed: Any, scheduler: str, device: str) -> dict[int, A
     for n in range(count):
         env = {"OMP_NUM_THREADS": threads}
         if devices > 1:
-            env["CUDA_VISIBLE_DEVICES"] = str(n % devices)
+            env["CUDA_VISIBLE_DEVICES"] = visible[n % devices]
         options = {
             "nthreads": 1,
             "memory_limit": 0,
@@ -268,20 +258,6 @@ def _local_workers(distributed: Any, scheduler: str, device: str) -> dict[int, A
         }
         spec[n] = {"cls": distributed.Nanny, "options": options}
     return spec
-
-
-def _read_units(store: Path) -> list[Any]:
-    try:
-        units: list[Any] = json.loads((store / UNITS).read_text())
-    except (OSError, ValueError):
-        return []
-    return units
-
-
-def _write_units(store: Path, finished: list[Any]) -> None:
-    temporary = store / "units.new"
-    temporary.write_text(json.dumps(finished))
-    temporary.replace(store / UNITS)
 
 
 def _key(unit: Unit) -> Any:

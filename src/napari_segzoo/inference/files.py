@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, RunError
+from ..errors import InputError, RunError, SegzooError
+from ..io.blocks import stored_blocks
+from ..preprocess import sample_regions
 from .distributed import check_scheduler, is_local
 from .events import BlockSeparated, Event, Stage, TileDone
-from .plan import DEFAULTS, Plan, PredictOptions
+from .options import DEFAULTS, PredictOptions
+from .plan import Plan
 from .predict import prepare
 from .prediction import Prediction
+from .result import Place, find_place, result_shape
 from .saving import save
+from .source import file_of
 from .store import (
     OBJECTS,
     as_before,
+    asked_of,
+    check_same,
     discard,
     open_store,
     read_progress,
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
     from ..model import SegmentationModel
 
 SAVE_SECONDS = 2.0
+SAMPLES = 6
+"""Parts of a large image that tell it from others."""
 
 
 @dataclass
@@ -48,10 +57,12 @@ class FileRun:
         The file to be.
     store : Path
         Folder beside it with what is done so far.
-    scale, unit, affine
-        Where the result lies: those of the image.
+    place : Place
+        Where the result lies.
     identity : str
         Hash of model, image and options, see `fingerprint`.
+    made_by : str
+        Hash of model and options, see `made_by`; the file keeps it.
     before : mapping
         What an earlier run has written down; empty if there was none.
     overwrite : bool
@@ -67,10 +78,9 @@ class FileRun:
     prediction: Prediction
     path: Path
     store: Path
-    scale: tuple[float, ...]
-    unit: str
-    affine: tuple[tuple[float, ...], ...] | None
+    place: Place
     identity: str
+    made_by: str
     before: Mapping[str, Any]
     overwrite: bool
     options: PredictOptions
@@ -84,7 +94,8 @@ class FileRun:
             yield Stage(f"Writing {self.path.name}.")
             yield from save(self)
         except InputError:
-            discard(self.store)
+            if read_progress(self.store) is None:
+                discard(self.store)
             raise
         except OSError as error:
             raise RunError(
@@ -111,15 +122,22 @@ class FileRun:
 
             events = distribute(self, self.scheduler)
         saved, plan = time.monotonic(), self.prediction.plan
-        for event in events:
-            if self.scheduler is None and self.prediction.plan != plan:
-                plan = self.prediction.plan
-                self.save_tiles(event.resumes_at if isinstance(event, TileDone) else 0)
-            last = isinstance(event, TileDone) and event.done == event.total
-            if last or time.monotonic() - saved > SAVE_SECONDS:
-                self._save_progress(event)
-                saved = time.monotonic()
-            yield event
+        latest: Event | None = None
+        try:
+            for event in events:
+                if self.scheduler is None and self.prediction.plan != plan:
+                    plan, latest = self.prediction.plan, None
+                    self.save_tiles(event.resumes_at if isinstance(event, TileDone) else 0)
+                last = isinstance(event, TileDone) and event.done == event.total
+                if last or time.monotonic() - saved > SAVE_SECONDS:
+                    self._save_progress(event)
+                    saved = time.monotonic()
+                latest = event if isinstance(event, TileDone) else latest
+                yield event
+        except SegzooError:
+            if latest is not None:
+                self._save_progress(latest)
+            raise
 
     def _save_progress(self, event: Event) -> None:
         if isinstance(event, BlockSeparated) and self.prediction.objects is not None:
@@ -129,7 +147,8 @@ class FileRun:
 
     def save_tiles(self, done: int) -> None:
         """Write down the plan, and how many of its tiles are done."""
-        write_progress(self.store, self.identity, self.prediction.plan, done)
+        asked = self.before.get("asked") or asked_of(self.options)
+        write_progress(self.store, self.identity, self.prediction.plan, done, asked)
 
 
 def prepare_file(
@@ -162,28 +181,27 @@ def prepare_file(
     Raises
     ------
     InputError
-        If the file exists and neither `overwrite` nor `resume` is set, or the interrupted
-        run was another one.
+        If the file exists and neither `overwrite` nor `resume` is set, it is the image itself or
+        cannot hold the result, or the interrupted run was another one.
     """
-    from ..io import check_output
+    from ..io import check_holds, check_output
 
-    if options.planes != "z" and scheduler is not None:
-        raise InputError(
-            f"planes={options.planes} cannot be combined with scheduler; leave out one of them."
-        )
-    path = Path(path)
+    path, store = Path(path), store_of(Path(path))
     check_output(path, overwrite=overwrite or resume)
-    if scheduler is not None:
-        check_scheduler(scheduler)
-    store = store_of(path)
+    _check_run(path, image, options, scheduler)
     record = read_progress(store) if resume else None
-    if record:
-        options = replace(options, tile=record["tile"], device=record["device"])
-        options = replace(options, precision=record["precision"])
     # The workers of a cluster plan for their own devices.
-    here = options if scheduler is None or is_local(scheduler) else replace(options, device="auto")
+    elsewhere = scheduler is not None and not is_local(scheduler)
+    if record:
+        check_same(path, record, options, elsewhere=elsewhere)
+        options = replace(options, **{name: record[name] for name in asked_of(options)})
+    here = replace(options, device="auto") if elsewhere else options
     run = prepare(model, image, axes=axes, options=here, result=(), mask=mask)
-    identity = fingerprint(run)
+    check_holds(path, *result_shape(model, run.plan))
+    run.measure(allow_blank=True)
+    place = find_place(image, run)
+    maker = made_by(model, options)
+    identity = fingerprint(run, place, maker)
     if record:
         restore(run, record)
         if record["run"] != identity:
@@ -191,45 +209,56 @@ def prepare_file(
                 f"{path} was begun with another model, image or option; run without resume to "
                 "begin anew."
             )
-    if not record:
+    else:
         discard(store)
     open_store(run, store, keep=bool(record))
-    scale = dict(zip(getattr(image, "axes", ""), getattr(image, "scale", ()), strict=False))
     return FileRun(
         run,
         path,
         store,
-        tuple(scale.get(a, 1.0) for a in run.axes),
-        getattr(image, "unit", "pixel"),
-        getattr(image, "affine", None),
+        place,
         identity,
+        maker,
         record or {},
         overwrite or resume,
         options,
-        _file_of(image),
+        file_of(image),
         scheduler,
     )
 
 
-def fingerprint(run: Prediction) -> str:
+def _check_run(path: Path, image: Any, options: PredictOptions, scheduler: str | None) -> None:
+    source = getattr(image, "source", "")
+    if source and Path(source).resolve() == path.resolve():
+        raise InputError(f"{path} is the image itself; choose another name for the result.")
+    if scheduler is not None:
+        check_scheduler(scheduler)
+        if options.planes != "z":
+            raise InputError(
+                f"planes={options.planes} cannot be combined with scheduler; leave out one of them."
+            )
+
+
+def fingerprint(run: Prediction, place: Place, maker: str) -> str:
     """Return a hash of model, image and what was asked for: equal for runs with equal results."""
-    digest = hashlib.sha256(run.model.info.to_json().encode())
-    for name, tensor in run.model.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    o = run.options
-    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region, o.planes)
-    asked = (run.plan.layout, str(run.image.dtype), run.stretch, *how)
-    digest.update(repr((asked, run.model.info.normalization)).encode())
-    for plane in () if run.mask is None else run.mask:
-        digest.update(np.asarray(plane != 0).tobytes())
+    layout = run.plan.layout
+    seen = (layout, str(run.image.dtype), run.stretch, run.intensity, place)
+    digest = hashlib.sha256((maker + repr(seen)).encode())
+    regions = sample_regions(layout.shape, layout.channel_axis)
+    for region in regions[:: -(-len(regions) // SAMPLES)]:
+        digest.update(np.ascontiguousarray(run.image[region]).tobytes())
+    for region in () if run.mask is None else stored_blocks(run.mask):
+        digest.update((np.asarray(run.mask[region]) != 0).tobytes())
     return digest.hexdigest()
 
 
-def _file_of(image: Any) -> str:
-    """Return the file that holds an image as it is, "" if there is none."""
-    from ..io import LazyArray
-
-    opened = isinstance(getattr(image, "data", None), LazyArray | np.memmap)
-    source = getattr(image, "source", "")
-    return str(Path(source).absolute()) if opened and source else ""
+def made_by(model: SegmentationModel, options: PredictOptions) -> str:
+    """Return a hash of a model and of what is asked for, as far as it shows in the result."""
+    digest = hashlib.sha256(model.info.to_json().encode())
+    for name, tensor in model.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    o = options
+    how = (o.output, o.overlap, o.blend, o.tta, o.engine, o.crf, o.skip_below, o.region, o.planes)
+    digest.update(repr((how, model.info.normalization)).encode())
+    return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, prod
 
@@ -91,7 +91,7 @@ class Fit:
             If the numbers are too few, too many, or too small.
         """
         ndim = len(self.shape)
-        numbers = [asked] * ndim if isinstance(asked, int) else [int(n) for n in asked]
+        numbers = [int(n) for n in (asked if isinstance(asked, Iterable) else [asked] * ndim)]
         if len(numbers) != ndim or min(numbers) < 1:
             raise InputError(
                 f"tile must be one number or {ndim} numbers of at least 1, not {asked!r}."

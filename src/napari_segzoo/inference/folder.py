@@ -6,11 +6,17 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..io import is_zarr, list_images
-from .store import discard, read_progress, store_of
+from ..io.files import WRITABLE
+from .store import is_complete
 
 
 def pair_files(
-    source: Path, target: Path, *, overwrite: bool = False, resume: bool = False
+    source: Path,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    made_by: str = "",
 ) -> list[tuple[Path, Path]]:
     """Pair images with the files that their segmentations go to.
 
@@ -27,6 +33,8 @@ def pair_files(
     resume : bool
         Leave out images whose file is there already, and not about to be replaced by a run that
         was interrupted.
+    made_by : str
+        Of the model and options, see `files.made_by`; files that others made are refused.
 
     Returns
     -------
@@ -35,18 +43,17 @@ def pair_files(
     Raises
     ------
     InputError
-        If there is no image, two images would go to one file, or a file exists that may not
-        be replaced.
+        If there is no image, two images would go to one file, a file exists that may not be
+        replaced or is an image itself, or the folder cannot be made.
     """
     if not source.is_dir() or is_zarr(source):
-        return [] if resume and _is_complete(target) else [(source, target)]
+        return [] if resume and is_complete(target, made_by) else [(source, target)]
     images = list_images(source)
     if not images:
         raise InputError(f"The folder {source} holds no images that can be opened.")
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{source} is a folder, so the output must be one too, not {target}.")
-    target.mkdir(parents=True, exist_ok=True)
+    _make_folder(source, target)
     pairs = [(image, target / _result_name(image)) for image in images]
+    originals = {image.resolve() for image in images}
     taken: dict[Path, Path] = {}
     for image, result in pairs:
         if result in taken:
@@ -54,21 +61,28 @@ def pair_files(
                 f"{taken[result].name} and {image.name} would both be written to {result}; "
                 "rename one of them."
             )
+        if result.resolve() in originals:
+            raise InputError(
+                f"{result} is one of the images of {source}; choose another folder for the output."
+            )
         taken[result] = image
         if result.exists() and not (overwrite or resume):
             raise InputError(
                 f"{result} exists already; choose another folder, overwrite, or resume."
             )
-    return [(i, r) for i, r in pairs if not (resume and _is_complete(r))]
+    return [(i, r) for i, r in pairs if not (resume and is_complete(r, made_by))]
 
 
-def _is_complete(result: Path) -> bool:
-    """Whether a file is there and nothing is left to do; removes what was left of a clean-up."""
-    store = store_of(result)
-    if not result.exists() or read_progress(store) is not None:
-        return False
-    discard(store)
-    return True
+def _make_folder(source: Path, target: Path) -> None:
+    is_file = target.exists() and (not target.is_dir() or is_zarr(target))
+    if is_file or (not target.exists() and target.name.lower().endswith(WRITABLE)):
+        raise InputError(f"{source} is a folder, so the output must be one too, not {target}.")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {target} could not be made: {error.strerror or error}."
+        ) from error
 
 
 def _result_name(image: Path) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from ..axes import Layout
 from ..errors import InputError
-from .choice import ENGINES, choose_engine, choose_precision, half_precision
+from .choice import choose_engine, choose_precision, half_precision
 from .device import find_device, free_memory
 from .fit import Fit
+from .options import PredictOptions as PredictOptions
 from .refine import block_bytes
 from .remembered import recall
-from .tiling import BLENDS, Tiling, round_up
+from .tiling import Tiling, round_up
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ..model import SegmentationModel
     from ..zoo import Cost
 
-OUTPUTS = ("labels", "instances", "probabilities")
-PLANES = ("z", "zyx")
 TILE_VOXELS = {2: 512**2, 3: 128**3}
 """Voxels of a tile..."""
 MOST_TILE_VOXELS = {2: 1024**2, 3: 160**3}
@@ -35,45 +34,6 @@ TRIAL_TILES, TRIAL_WORK = 6, 100_000_000_000
 """Runs of fewer tiles or multiply-adds are over before a trial of bfloat16 has paid."""
 MEMORY_SHARE = 0.5
 """Part of the free memory that a run plans with."""
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How to run a model; see `predict` for the meaning of each field."""
-
-    output: str = "labels"
-    tile: int | Sequence[int] | str = "auto"
-    overlap: float | None = None
-    blend: str = "gaussian"
-    device: str = "auto"
-    precision: str = "auto"
-    engine: str = "auto"
-    tta: bool = False
-    crf: bool = False
-    skip_below: float | None = None
-    region: str | None = None
-    planes: str = "z"
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("output", self.output, OUTPUTS),
-            ("blend", self.blend, BLENDS),
-            ("engine", self.engine, ENGINES),
-            ("planes", self.planes, PLANES),
-        ):
-            if value not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}.")
-        if self.overlap is not None and not 0 <= self.overlap < 1:
-            raise InputError(
-                f"overlap is a share of the tile from 0 to below 1, not {self.overlap}."
-            )
-        if isinstance(self.tile, str) and self.tile != "auto":
-            raise InputError(f"tile must be auto or one to three whole numbers, not {self.tile!r}.")
-        if self.crf and self.planes != "z":
-            raise InputError("The CRF refines slices along Z only; leave out crf or planes.")
-
-
-DEFAULTS = PredictOptions()
 
 
 @dataclass(frozen=True)
@@ -185,13 +145,17 @@ def shrink_plan(model: SegmentationModel, plan: Plan, options: PredictOptions) -
         return replace(plan, batch=plan.batch // 2, tile_bytes=plan.tile_bytes // 2)
     same = replace(options, device=plan.device, precision=plan.precision)
     smaller = _fit(model, plan.layout, options).half(plan.tiling.window_shape)
-    half = half_precision(plan.device)
     if smaller is not None and max(smaller) >= max(32, *plan.tiling.divisor):
         changed = replace(same, tile=smaller)
-    elif options.precision == "auto" and plan.precision == "float32" and half is not None:
+    elif (
+        options.precision == "auto"
+        and plan.precision == "float32"
+        and (half := half_precision(plan.device)) is not None
+    ):
         changed = replace(same, tile=plan.tiling.tile, precision=half)
     elif plan.device != "cpu":
-        changed = replace(options, device="cpu")
+        precision = options.precision if options.precision != "float16" else "auto"
+        changed = replace(options, device="cpu", precision=precision)
     else:
         return None
     shrunk = make_plan(model, plan.layout, changed)

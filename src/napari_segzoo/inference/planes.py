@@ -21,8 +21,9 @@ from ..errors import InputError
 from ..io.image import SPATIAL
 from .crop import format_region, parse_region
 from .events import Event, Stage, TileDone
+from .options import PredictOptions
 from .order import order_tiles
-from .plan import Plan, PredictOptions
+from .plan import Plan
 from .slabs import BUFFER_BYTES, CHUNK, Slabs, Turned, telling_of_the_disk
 from .stretch import Stretched
 
@@ -103,8 +104,7 @@ def average_planes(run: Prediction, start: int) -> Generator[Event, None, None]:
     TileDone or Stage
         Progress over all passes; regions of the result come last.
     """
-    channel = run.plan.layout.channel_axis
-    intensity = run.intensity or run.model.info.normalization.measure(run.image, channel)
+    intensity = run.measure()
     done = 0
     with _scratch(run) as folder:
         kept = [_open_kept(run, folder / f"{order}.zarr") for order in TURNS]
@@ -128,7 +128,7 @@ def _pass(run: Prediction, n: int, before: int, start: int) -> Generator[Event, 
     plan, own = one.plan, _count_tiles(one)
     after = sum(map(_count_tiles, run.passes[n + 1 :]))
     planes = prod(plan.layout.leading_shape)
-    with closing(one.run(start=start)) as events:
+    with closing(one.run_tiles(start)) as events:
         for event in events:
             if one.plan != plan:
                 plan, own, start = one.plan, _count_tiles(one), 0

@@ -6,21 +6,21 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..axes import find_layout
 from ..errors import InputError
 from .crop import Ranges, crop_leading, parse_region, restrict
-from .device import free_memory
 from .events import Event
+from .given import DROPPED_ALPHA, as_array, without_alpha
+from .options import DEFAULTS, PredictOptions
 from .order import kept_voxels
-from .plan import DEFAULTS, PredictOptions, make_plan
+from .plan import make_plan
 from .planes import join_plans, turn
-from .prediction import Prediction, check_image, probabilities_of, result_shape
+from .prediction import BLANK, Prediction
 from .reading import check_mask
+from .result import make_result, probabilities_of, result_shape
 from .stretch import find_stretch
 
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ def prepare(
     """
     axes = axes or getattr(image, "axes", None)
     scale = getattr(image, "scale", ())
-    image = getattr(image, "data", image) if hasattr(image, "axes") else image
-    check_image(image.shape, image.dtype)
-    layout = find_layout(
-        image.shape, axes, ndim=model.info.ndim, in_channels=model.info.in_channels
-    )
+    name = getattr(image, "source", "") or "The image"
+    given = as_array(image)
+    channels = model.info.in_channels
+    image = without_alpha(given, axes, channels)
+    notes = () if image is given else (DROPPED_ALPHA,)
+    layout = find_layout(image.shape, axes, ndim=model.info.ndim, in_channels=channels, name=name)
     check_mask(mask, layout)
     passes: tuple[Prediction, ...] = ()
     stretch = 1
@@ -88,7 +89,8 @@ def prepare(
         if options.crf:
             raise InputError("The CRF refines whole images; leave out crf or region.")
         ranges = parse_region(options.region, layout)
-        intensity = model.info.normalization.measure(image, layout.channel_axis)
+        intensity = model.info.normalization.measure(image, layout.channel_axis, allow_blank=True)
+        notes = (*notes, BLANK) if intensity.is_blank else notes
         image = crop_leading(image, layout.axes, ranges, layout.leading_axes)
         if mask is not None and tuple(mask.shape) == layout.label_shape:
             mask = crop_leading(mask, layout.label_axes, ranges, layout.leading_axes)
@@ -100,7 +102,7 @@ def prepare(
     result_axes, shape, dtype = result_shape(model, plan)
     blank = result is None
     if result is None:
-        result = _make_result(shape, dtype)
+        result = make_result(shape, dtype)
         if options.crf:
             kept = 4 * prod(result_shape(model, probabilities_of(plan))[1])
             plan = replace(plan, memory=plan.memory + kept)
@@ -120,19 +122,8 @@ def prepare(
         stretch=stretch,
         first=first or {},
         blank=blank,
+        notes=notes,
     )
-
-
-def _make_result(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    import torch
-
-    needed, free = prod(shape) * dtype.itemsize, free_memory(torch.device("cpu"))
-    if needed > free:
-        raise InputError(
-            f"The result takes {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are "
-            "free; segment a part of the image, or let the command line or out write a file."
-        )
-    return np.zeros(shape, dtype)
 
 
 def predict(
@@ -172,7 +163,8 @@ def predict(
         does not tell and more than one reading is possible.
     output : {"labels", "instances", "probabilities"}
         Class of each voxel; a number for each object; or float32 probabilities in [0, 1]
-        with an axis C before the spatial ones.
+        with an axis C before the spatial ones: of the classes, or, by models for single objects
+        such as "nuclei", of background, interior and border.
     tile : "auto", int or sequence of int
         Voxels along each spatial axis, rounded up to what the network needs.
     overlap : float, optional
@@ -223,7 +215,8 @@ def predict(
     out : str or path, optional
         File to write (.tif, .zarr, .nii.gz, .png, .npy); it appears when it is whole.
     overwrite, resume : bool
-        Replace an existing `out`; go on with an interrupted run to the same `out`.
+        Replace an existing `out`; go on with an interrupted run to the same `out`, which is
+        left as it is where it is whole already.
     progress : callable, optional
         Called with each `TileDone`, `BlockSeparated`, `Progress` (of writing) and `Note`; an
         exception it raises stops the run.
@@ -242,7 +235,8 @@ def predict(
     """
     from ..io import open_image
     from ..model import SegmentationModel, load_model
-    from .files import prepare_file
+    from .files import made_by, prepare_file
+    from .store import is_complete
 
     options = PredictOptions(
         output=output,
@@ -263,13 +257,17 @@ def predict(
     if isinstance(image, (str, os.PathLike)):
         image = open_image(image, axes=axes)
     if out is None:
-        if scheduler is not None:
-            raise InputError("A run with a scheduler writes a file; name it with out.")
+        if scheduler is not None or resume:
+            what = "with a scheduler" if scheduler is not None else "that can be resumed"
+            raise InputError(f"A run {what} writes a file; name it with out.")
         run = prepare(model, image, axes=axes, options=options, mask=mask)
+        run.measure(allow_blank=True)
         for event in run.run():
             if progress is not None:
                 progress(event)
         return run.result
+    if resume and is_complete(Path(out), made_by(model, options)):
+        return open_image(out).data
     file_run = prepare_file(
         model,
         image,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, RunError
+from ..errors import RunError
 from .ahead import ahead, compute_alone
 from .crop import Ranges
 from .device import is_out_of_memory, release_memory
 from .events import Event, Note, Stage, TileDone
 from .objects import separate
+from .options import PredictOptions
 from .order import order_tiles
-from .plan import Plan, PredictOptions, shrink_plan
+from .plan import Plan, shrink_plan
 from .planes import average_planes
 from .reading import TileReader, within
 from .refine import refine
 from .remembered import remember
+from .result import probabilities_of, result_shape
 from .walk import Step
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from ..postprocess import Objects
     from ..preprocess import Intensity
     from .forward import Forward
+
+BLANK = "The image has the same value everywhere, or no finite values, so all of it is background."
 
 
 @dataclass
@@ -77,6 +81,8 @@ class Prediction:
         Folder for what these keep meanwhile; None for the one for temporary files.
     blank : bool
         Whether `result` is 0 before the run, so that background need not be written.
+    notes : tuple of str
+        What is to be said before the run.
     """
 
     model: SegmentationModel
@@ -95,6 +101,7 @@ class Prediction:
     first: Ranges = field(default_factory=dict)
     scratch: Path | None = None
     blank: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def object_ndim(self) -> int:
@@ -115,34 +122,43 @@ class Prediction:
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
-        yield from average_planes(self, start) if self.passes else self._run_tiles(start)
-        if self.plan.output == "instances":
-            yield Stage("Separating objects.")
-            yield from separate(self)
+        yield from map(Note, self.notes)
+        try:
+            yield from average_planes(self, start) if self.passes else self.run_tiles(start)
+            if self.options.crf:
+                yield from refine(self, order_tiles(self.plan, self.first, start)[0])
+            if self.plan.output == "instances":
+                yield Stage("Separating objects.")
+                yield from separate(self)
+        finally:
+            release_memory(self.plan.device)
 
-    def _run_tiles(self, start: int) -> Iterator[Event]:
+    def run_tiles(self, start: int) -> Generator[Event, None, None]:
         """Compute the tiles, with less memory if it runs out."""
         planned = self.plan
-        while True:
-            try:
-                yield from self._run_plan(start)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                smaller = shrink_plan(self.model, self.plan, self.options)
-                if smaller is None:
-                    raise RunError(
-                        "Memory ran out even with the smallest tile; close other programs or "
-                        "use a smaller model."
-                    ) from error
-                release_memory(self.plan.device)
-                self.plan, start, self.blank = smaller, 0, False
-                yield Note(f"Memory ran out; going on with less: {smaller.summary()}.")
-            else:
-                break
+        while lost := (yield from self._out_of_memory(start)):
+            release_memory(self.plan.device)
+            smaller = shrink_plan(self.model, self.plan, self.options)
+            if smaller is None:
+                raise RunError(
+                    "Memory ran out even with the smallest tile; close other programs or "
+                    "use a smaller model."
+                ) from lost
+            self.plan, start, self.blank = smaller, 0, False
+            yield Note(f"Memory ran out; going on with less: {smaller.summary()}.")
         stepped_down = self.plan.tile_bytes < planned.tile_bytes
         if stepped_down and self.plan.device == planned.device and self.options.tile == "auto":
             remember(self.model, self.plan)
+
+    def _out_of_memory(self, start: int) -> Generator[Event, None, Exception | None]:
+        """Run the plan; return the error if memory ran out, without what keeps its tile alive."""
+        try:
+            yield from self._run_plan(start)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return error.with_traceback(None)
+        return None
 
     def _run_plan(self, start: int) -> Iterator[TileDone | Note]:
         from .kept_memory import kept_memory
@@ -151,22 +167,16 @@ class Prediction:
         layout = self.plan.layout
         if self.options.crf and self.scores is None:
             self.scores = np.zeros(*result_shape(self.model, probabilities_of(self.plan))[1:])
-        intensity = self.intensity or self.model.info.normalization.measure(
-            self.image, layout.channel_axis
-        )
-        reader = TileReader(self.image, layout, intensity, self.options.skip_below, self.mask)
+        reader = TileReader(self.image, layout, self.measure(), self.options.skip_below, self.mask)
         forward = yield from load_network(self, reader)
         by_torch = self.plan.device == "cpu" and self.plan.engine == "torch"
         with kept_memory() if by_torch else nullcontext():
-            total = yield from self._compute(forward, reader, start)
-        if self.options.crf:
-            yield Stage("Refining with the fully connected CRF.")
-            yield from (TileDone(total, total, region) for region in refine(self))
+            yield from self._compute(forward, reader, start)
 
     def _compute(
         self, forward: Forward, reader: TileReader, start: int
-    ) -> Generator[TileDone | Note, None, int]:
-        """Read, compute and blend tiles, all three at the same time; return their number."""
+    ) -> Iterator[TileDone | Note]:
+        """Read, compute and blend tiles, all three at the same time."""
         import torch
 
         from .blending import Blender, Computed
@@ -193,7 +203,27 @@ class Prediction:
                         "darkest intensity, infinite values as the darkest or brightest."
                     )
                 yield from (event for event in events if event.done > start)
-        return total
+
+    def measure(self, *, allow_blank: bool = False) -> Intensity:
+        """Return how the image is normalised, measured once.
+
+        Parameters
+        ----------
+        allow_blank : bool
+            Accept a constant image, which becomes background; a note says so.
+
+        Raises
+        ------
+        InputError
+            If the image is constant and that is not accepted.
+        """
+        if self.intensity is None:
+            self.intensity = self.model.info.normalization.measure(
+                self.image, self.plan.layout.channel_axis, allow_blank=allow_blank
+            )
+            if self.intensity.is_blank:
+                self.notes = (*self.notes, BLANK)
+        return self.intensity
 
     @property
     def leaves_background(self) -> bool:
@@ -234,40 +264,6 @@ class Prediction:
         return nothing
 
 
-def probabilities_of(plan: Plan) -> Plan:
-    """Return the same plan with probabilities as its output."""
-    return replace(plan, output="probabilities")
-
-
 def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while batch := list(islice(items, size)):
         yield batch
-
-
-def result_shape(
-    model: SegmentationModel, plan: Plan
-) -> tuple[str, tuple[int, ...], np.dtype[Any]]:
-    """Return axes, shape and dtype of the result of a plan.
-
-    Labels have the axes of the image without C, and the smallest unsigned type that holds
-    them; instances are uint32; probabilities are float32 with C before the spatial axes.
-    """
-    layout = plan.layout
-    spatial = tuple(stop - start for start, stop in plan.tiling.wanted)
-    if plan.output == "probabilities":
-        axes = layout.leading_axes + "C" + layout.model_axes
-        shape = (*layout.leading_shape, model.info.num_outputs, *spatial)
-        return axes, shape, np.dtype(np.float32)
-    small = np.uint8 if model.info.num_outputs <= 256 else np.uint16
-    dtype = np.uint32 if plan.output == "instances" else small
-    return layout.label_axes, layout.leading_shape + spatial, np.dtype(dtype)
-
-
-def check_image(shape: Sequence[int], dtype: Any) -> None:
-    """Raise `InputError` for an empty image or one that does not hold real numbers."""
-    if 0 in shape:
-        raise InputError(f"The image is empty: its shape is {tuple(shape)}.")
-    if np.dtype(dtype).kind not in "buif":
-        raise InputError(
-            f"The image holds values of type {dtype}; integers or real numbers are needed."
-        )

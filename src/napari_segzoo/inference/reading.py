@@ -44,6 +44,8 @@ class TileReader:
 
     def read(self, leading: tuple[int, ...], tile: Tile) -> NDArray[np.float32] | None:
         """Return a tile as (C, [Z,] Y, X); None if it is empty."""
+        if self.intensity.is_blank:
+            return None
         inside = [
             slice(s.start, min(s.stop, n))
             for s, n in zip(tile.read, self.layout.spatial_shape, strict=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..axes import find_layout
 from ..preprocess import Normalization
-from .plan import PredictOptions
+from .options import PredictOptions
 from .predict import prepare
 
 if TYPE_CHECKING:

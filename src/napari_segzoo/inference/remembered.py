@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_dir
 
 from .device import free_memory
+from .records import read_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -42,25 +41,22 @@ def remember(model: SegmentationModel, plan: Plan) -> None:
     path = cache_file()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({**_entries(), _key(model, device): entry}))
-        temporary.replace(path)
+        write_json(path, {**_entries(), _key(model, device): entry})
 
 
 def recall(model: SegmentationModel, device: torch.device) -> int | None:
     """Return how many voxels of this model fit into a batch on a device; None if not known."""
-    entry = _entries().get(_key(model, device))
-    if entry is None or free_memory(device) > MORE_MEMORY * entry["free"]:
+    entry = _entries().get(_key(model, device), {})
+    try:
+        outdated = free_memory(device) > MORE_MEMORY * entry["free"]
+        return None if outdated else int(entry["voxels"])
+    except (KeyError, TypeError, ValueError):
         return None
-    return int(entry["voxels"])
 
 
 def _entries() -> dict[str, Any]:
-    try:
-        entries: dict[str, Any] = json.loads(cache_file().read_text())
-    except (OSError, ValueError):
-        return {}
-    return entries
+    entries = read_json(cache_file())
+    return entries if isinstance(entries, dict) else {}
 
 
 def _key(model: SegmentationModel, device: torch.device) -> str:

@@ -37,8 +37,17 @@ def _finish(run: FileRun, progress: Report) -> None:
     from ..io.zarr_writer import add_pyramid
 
     prediction, whole = run.prediction, run.store / RESULT
-    unit = length_unit(run.unit)
-    image = Image(prediction.result, prediction.axes, run.scale, unit, str(run.path))
+    unit = length_unit(run.place.unit)
+    place = run.place
+    image = Image(
+        prediction.result,
+        prediction.axes,
+        place.scale,
+        unit,
+        str(run.path),
+        translate=place.translate,
+        made_by=run.made_by,
+    )
     add_pyramid(whole, image, prediction.plan.output != "probabilities", progress)
     put_in_place(whole, run.path)
 
@@ -50,9 +59,8 @@ def _copy(run: FileRun, progress: Report) -> None:
         run.path,
         _whole(run),
         run.prediction.axes,
-        scale=run.scale,
-        unit=run.unit,
-        affine=run.affine,
+        **vars(run.place),
+        made_by=run.made_by,
         labels=run.prediction.plan.output != "probabilities",
         overwrite=run.overwrite,
         progress=progress,

@@ -39,8 +39,7 @@ class Turned:
     array: Any
     order: tuple[int, ...]
     along: int
-    _at: tuple[int, ...] | None = None
-    _slab: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    _kept: tuple[tuple[int, ...], NDArray[Any]] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,13 +60,12 @@ class Turned:
         wide = [slice(None) if isinstance(k, slice) else k for k in key]
         wide[self.along] = slice(start, min(start + depth, self.shape[self.along]))
         at = (start, *(k for k in wide if not isinstance(k, slice)))
-        if at != self._at:
-            self._slab, self._at = self._read(wide), at
+        kept = self._kept  # read once, as another thread may replace it
+        if kept is None or kept[0] != at:
+            kept = self._kept = (at, self._read(wide))
         inside = list(key)
         inside[self.along] = plane - start
-        return self._slab[
-            tuple(k for k, w in zip(inside, wide, strict=True) if isinstance(w, slice))
-        ]
+        return kept[1][tuple(k for k, w in zip(inside, wide, strict=True) if isinstance(w, slice))]
 
     def _depth(self, key: Sequence[int | slice]) -> int:
         if type(self.array) is np.ndarray:

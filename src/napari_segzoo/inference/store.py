@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunError
+import numpy as np
+
+from ..errors import InputError, RunError, SegzooError
+from ..io import open_image
 from ..postprocess import Objects
+from .device import find_device
+from .options import PredictOptions
 from .plan import Plan
 from .planes import join_plans
-from .prediction import Prediction, probabilities_of, result_shape
+from .prediction import Prediction
+from .records import read_json, write_json
+from .result import probabilities_of, result_shape
 
 if TYPE_CHECKING:
     from ..model import SegmentationModel
@@ -40,22 +47,85 @@ def discard(store: Path) -> None:
 
 def read_progress(store: Path) -> dict[str, Any] | None:
     """Return what `write_progress` wrote; None if there is nothing."""
-    if not (store / RESULT).exists():
-        return None
+    record = read_json(store / PROGRESS) if (store / RESULT).exists() else None
+    return record if isinstance(record, dict) else None
+
+
+def write_progress(
+    store: Path, identity: str, plan: Plan, done: int, asked: Mapping[str, Any]
+) -> None:
+    """Write down a plan, how many of its tiles are done, and what was asked for."""
+    record = {
+        "run": identity,
+        "done": done,
+        **_choices(plan),
+        "others": [_choices(other) for other in plan.others],
+        "asked": asked,
+    }
+    write_json(store / PROGRESS, record)
+
+
+def asked_of(options: PredictOptions) -> dict[str, Any]:
+    """Return what was asked for that a run keeps to when it goes on."""
+    tile = options.tile if isinstance(options.tile, str) else np.ravel(options.tile).tolist()
+    return {"tile": tile, "precision": options.precision, "device": options.device}
+
+
+def check_same(
+    path: Path, record: Mapping[str, Any], options: PredictOptions, *, elsewhere: bool
+) -> None:
+    """Raise `InputError` if a run is asked to go on in another way than it was begun.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be.
+    record : mapping
+        What `write_progress` wrote.
+    options : PredictOptions
+        What is asked for now; "auto" is as it was.
+    elsewhere : bool
+        Whether other computers do the work.
+    """
+    begun = record.get("asked", {})
+    for name, now in asked_of(options).items():
+        before = record["device"] if name == "device" else begun.get(name, now)
+        if now not in ("auto", before, begun.get(name)):
+            raise InputError(
+                f"{path} was begun with {name}={before}, so it cannot go on with {name}={now}; "
+                f"leave out {name}, or run without resume to begin anew."
+            )
     try:
-        record: dict[str, Any] = json.loads((store / PROGRESS).read_text())
-    except (OSError, ValueError):
-        return None
-    return record
+        find_device("auto" if elsewhere else record["device"])
+    except InputError as error:
+        raise InputError(
+            f"{path} was begun on the device {record['device']}, which is not here; resume it "
+            "where there is one, or run without resume to begin anew."
+        ) from error
 
 
-def write_progress(store: Path, identity: str, plan: Plan, done: int) -> None:
-    """Write down a plan, and how many of its tiles are done."""
-    others = [_choices(other) for other in plan.others]
-    record = {"run": identity, "done": done, **_choices(plan), "others": others}
-    temporary = store / "progress.new"
-    temporary.write_text(json.dumps(record))
-    temporary.replace(store / PROGRESS)
+def is_complete(path: Path, made_by: str = "") -> bool:
+    """Whether a file is there and nothing is left to do; removes what was left of a clean-up.
+
+    Raises
+    ------
+    InputError
+        If the file says that another model or other options than `made_by` made it.
+    """
+    store = store_of(path)
+    if not path.exists() or read_progress(store) is not None:
+        return False
+    other = False
+    with suppress(SegzooError):
+        found = open_image(path).made_by
+        other = bool(found and made_by and found != made_by)
+    if other:
+        raise InputError(
+            f"{path} was made by another model or with other options; choose another name, or "
+            "overwrite it instead of resuming."
+        )
+    discard(store)
+    return True
 
 
 def _choices(plan: Plan) -> dict[str, Any]:

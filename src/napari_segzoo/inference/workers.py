@@ -16,7 +16,8 @@ from ..model import load_model
 from ..postprocess.objects import find_in_block
 from .crop import Crop
 from .events import TileDone
-from .plan import Plan, PredictOptions, make_plan
+from .options import PredictOptions
+from .plan import Plan, make_plan
 from .prediction import Prediction
 from .store import CLASSES, RESULT, SCORES, open_array
 from .units import Unit

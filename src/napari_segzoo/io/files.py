@@ -123,6 +123,7 @@ def save_image(
     unit: str = PIXEL,
     affine: tuple[tuple[float, ...], ...] | None = None,
     translate: tuple[float, ...] | None = None,
+    made_by: str = "",
     labels: bool | None = None,
     overwrite: bool = False,
     compress: bool = True,
@@ -151,6 +152,8 @@ def save_image(
         NIfTI only: orientation in the scanner, from `Image.affine`.
     translate : tuple of float, optional
         OME-Zarr and NIfTI: where the first voxel lies, see `Image`; NIfTI only without `affine`.
+    made_by : str
+        See `Image`; kept by TIFF, OME-Zarr, NIfTI and PNG.
     labels : bool, optional
         Whether values are ids or classes, which a pyramid must not average. If left out:
         True for integers.
@@ -181,8 +184,8 @@ def save_image(
     if not hasattr(data, "dtype"):
         data = np.asarray(data)
     axes = check_axes(axes, data.shape, "The image to save")
-    place = affine, tuple(translate or ())
-    image = Image(data, axes, scale or (), length_unit(unit), str(path), (), *place)
+    more = affine, tuple(translate or ()), made_by
+    image = Image(data, axes, scale or (), length_unit(unit), str(path), (), *more)
     if np.dtype(data.dtype).kind not in "buif" or prod(image.shape) == 0:
         raise InputError(
             f"{path} cannot be written: an image of the shape {image.shape} and the type "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import operator
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ LETTERS = "TCZYX"
 SPATIAL = "ZYX"
 Region = tuple[slice, ...]
 LARGEST_CHUNK = 2**33
+MADE_BY = "napari-segzoo:"
 OF_THE_FILE = (None, errno.ENOENT, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EOVERFLOW)
 """Numbers of system errors that speak of a bad file, and not of a disk or a network."""
 
@@ -50,6 +52,8 @@ class Image:
         NIfTI only: from voxel indices in the order X, Y, Z to millimetres in the scanner.
     translate : tuple of float
         Where the first voxel lies along each dimension, in the units of `scale`. Left out: 0.
+    made_by : str
+        Digest of the model and options that made it, if `predict` did and the format keeps it.
     """
 
     data: Any
@@ -60,6 +64,7 @@ class Image:
     levels: tuple[Any, ...] = ()
     affine: tuple[tuple[float, ...], ...] | None = None
     translate: tuple[float, ...] = ()
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         if self.axes:
@@ -196,6 +201,17 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str = "The image") -> st
     if not {"Y", "X"} <= set(axes):
         raise InputError(f"axes must hold Y and X, which {axes!r} does not; {found}.")
     return axes
+
+
+def made_by_line(digest: str) -> str:
+    """Return the line of text that says in a file which model and options made it."""
+    return f"{MADE_BY}{digest}" if digest else ""
+
+
+def find_made_by(text: str) -> str:
+    """Return the digest in a text that holds a line of `made_by_line`, "" in another."""
+    found = re.search(f"{MADE_BY}([0-9a-f]+)", text)
+    return found.group(1) if found else ""
 
 
 def check_content(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

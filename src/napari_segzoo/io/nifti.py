@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .blocks import Progress, cast, consecutive_blocks, storable
-from .image import Image, LazyArray, Region, check_content, check_size, native, reading
+from .image import (
+    Image,
+    LazyArray,
+    Region,
+    check_content,
+    check_size,
+    find_made_by,
+    made_by_line,
+    native,
+    reading,
+)
 from .units import PIXEL, length_factor
 
 AXES = "CTZYX"
@@ -50,13 +60,15 @@ def open_nifti(path: Path) -> Image:
             raise InputError(f"{path} has {len(shape)} dimensions; at most 5 can be read.")
         scale, unit = _voxel_size(header)
         affine = _affine(header)
+        made_by = find_made_by(bytes(header["descrip"]).decode("latin1"))
     backwards = shape[::-1]
     load = _loader(path, stored, offset, backwards, packed)
     data = _scaled(path, load, backwards, stored, slope, intercept)
     axes = AXES[-len(shape) :]
     if len(shape) == 5 and shape[3] == 1:
         return Image(_without_time(data), "CZYX", (1.0, *scale[-3:]), unit, str(path), (), affine)
-    return Image(data, axes, ((1.0,) * 5 + scale)[-len(shape) :], unit, str(path), (), affine)
+    scale = ((1.0,) * 5 + scale)[-len(shape) :]
+    return Image(data, axes, scale, unit, str(path), (), affine, made_by=made_by)
 
 
 def _loader(
@@ -182,6 +194,7 @@ def _header(image: Image, axes: str, shape: tuple[int, ...], dtype: np.dtype[Any
             affine = np.asarray(image.affine)
         header.set_sform(affine, 2)
         header.set_qform(affine, 2)
+    header["descrip"] = made_by_line(image.made_by)
     header["magic"] = b"n+2\0\r\n\x1a\n" if modern else b"n+1\0"
     header.set_data_offset(len(header.binaryblock) + 4)
     return header

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .blocks import Progress, cast, consecutive_blocks
-from .image import Image, LazyArray, check_content, native, reading
+from .image import (
+    Image,
+    LazyArray,
+    check_content,
+    find_made_by,
+    made_by_line,
+    native,
+    reading,
+)
+
+KEY = "Comment"
+"""Of the text in a PNG file."""
 
 
 def open_raster(path: Path, labels: bool = False) -> Image:
@@ -32,13 +43,15 @@ def open_raster(path: Path, labels: bool = False) -> Image:
         try:
             with PIL.Image.open(path, formats=("PNG", "JPEG")) as file:
                 pixels = np.asarray(_plain_mode(file, labels))
+                made_by = find_made_by(str(file.info.get(KEY, "")))
         except PIL.Image.DecompressionBombError as error:
             raise InputError(
                 f"{path} has more than 178 million pixels; convert it to TIFF or OME-Zarr, "
                 "which are read by region."
             ) from error
     check_content(path, pixels.shape, pixels.dtype)
-    return Image(pixels, "YX" if pixels.ndim == 2 else "YXC", source=str(path))
+    axes = "YX" if pixels.ndim == 2 else "YXC"
+    return Image(pixels, axes, source=str(path), made_by=made_by)
 
 
 def _plain_mode(file: Any, labels: bool) -> Any:
@@ -72,6 +85,7 @@ def save_png(path: Path, image: Image) -> None:
         If shape, type or values are none that PNG holds.
     """
     import PIL.Image
+    import PIL.PngImagePlugin
 
     dtype = np.dtype(image.data.dtype)
     color = check_png(image.source, image.axes, image.shape, dtype)
@@ -83,7 +97,10 @@ def save_png(path: Path, image: Image) -> None:
             f"{highest if pixels.min() >= 0 else int(pixels.min())}; save as .tif or .zarr."
         )
     narrow = np.dtype("u1") if dtype.itemsize == 1 or color else np.dtype("u2")
-    PIL.Image.fromarray(cast(pixels, narrow, image.source)).save(path, format="PNG")
+    info = PIL.PngImagePlugin.PngInfo()
+    if image.made_by:
+        info.add_text(KEY, made_by_line(image.made_by))
+    PIL.Image.fromarray(cast(pixels, narrow, image.source)).save(path, format="PNG", pnginfo=info)
 
 
 def open_npy(path: Path) -> Image:

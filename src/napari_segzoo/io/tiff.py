@@ -22,6 +22,7 @@ from .image import (
     check_chunk,
     check_content,
     check_size,
+    find_made_by,
     native,
     reading,
 )
@@ -61,6 +62,7 @@ def open_tiff(
             single = set(found.get_axes(squeeze=False)) & set(LETTERS) - set(letters)
             steps, unit = _steps(file, found, series)
             data, levels = _levels(path, found)
+            made_by = find_made_by(file.pages.first.description)
             if whole:
                 data, levels = np.array(data[...]), ()
         except BaseException:
@@ -76,7 +78,7 @@ def open_tiff(
     ):
         data, levels, letters = _with_single(data, letters, wanted), (), wanted
     scale = tuple(steps.get(a, 1.0) for a in letters or " " * len(data.shape))
-    return Image(data, letters, scale, unit, str(path), levels)
+    return Image(data, letters, scale, unit, str(path), levels, made_by=made_by)
 
 
 def _with_single(data: Any, axes: str, wanted: str) -> LazyArray:

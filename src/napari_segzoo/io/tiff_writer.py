@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import BUDGET, Progress, cast, consecutive_blocks, storable
-from .image import Image
+from .image import Image, made_by_line
 
 TILE = 256
 _OME_UNITS = {
@@ -64,6 +64,8 @@ def _ome_metadata(image: Image, axes: str) -> dict[str, Any]:
     step = dict(zip(image.axes, image.scale, strict=True))
     what = repr((axes, image.axes, image.shape, image.scale, image.unit))
     metadata: dict[str, Any] = {"axes": axes, "UUID": str(uuid5(NAMESPACE_URL, what))}
+    if image.made_by:
+        metadata["Description"] = made_by_line(image.made_by)
     for axis in image.spatial_axes:
         metadata[f"PhysicalSize{axis}"] = step[axis]
         metadata[f"PhysicalSize{axis}Unit"] = _OME_UNITS.get(image.unit, image.unit)

@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .image import LETTERS, Image, LazyArray, Region, check_chunk, check_content, native, reading
+from .image import (
+    LETTERS,
+    Image,
+    LazyArray,
+    Region,
+    check_chunk,
+    check_content,
+    find_made_by,
+    native,
+    reading,
+)
 from .units import PIXEL, length_factor, length_unit, seconds
 
 if TYPE_CHECKING:
@@ -93,6 +103,7 @@ def _multiscale(path: Path, group: zarr_library.Group, record: Mapping[str, Any]
         str(path),
         levels if len(levels) > 1 else (),
         translate=tuple((translate * units).tolist()),
+        made_by=find_made_by(str(record.get("metadata", ""))),
     )
 
 

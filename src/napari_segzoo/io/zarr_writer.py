@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import BUDGET, Progress, grid_blocks
-from .image import Image, Region, native
+from .image import Image, Region, made_by_line, native
 from .units import PIXEL
 
 if TYPE_CHECKING:
@@ -238,5 +238,7 @@ def _metadata(
         if any(first):
             transforms.append({"type": "translation", "translation": first})
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
-    record = {"name": Path(image.source).stem, "axes": axes, "datasets": datasets}
+    record: dict[str, Any] = {"name": Path(image.source).stem, "axes": axes, "datasets": datasets}
+    if image.made_by:
+        record["metadata"] = {"made_by": made_by_line(image.made_by)}
     return {**record, "version": version} if version == "0.4" else record
