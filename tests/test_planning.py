@@ -331,7 +331,7 @@ def test_half_precision_of_a_gpu_ends_on_the_cpu(asked):
 @pytest.mark.parametrize("capability, expected", [((7, 5), "float16"), ((8, 0), "bfloat16")])
 def test_bfloat16_is_for_gpus_that_compute_in_it(monkeypatch, capability, expected):
     from napari_segzoo.inference.device import find_precision
-    from napari_segzoo.training.loop import training_precision
+    from napari_segzoo.training.step import training_precision
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.version, "hip", None)

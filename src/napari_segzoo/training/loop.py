@@ -51,7 +51,7 @@ class _Trainer:
         from .adapt import WeightAverage
         from .augment import choose_augmentation
         from .start import make_start
-        from .step import find_memory_format
+        from .step import find_memory_format, training_precision
         from .tune import plain_state, restrict
 
         self.job, self.device = job, device
@@ -303,12 +303,3 @@ def _class_weights(drawn: Drawn, job: Job) -> Tensor:
             counts[c] += len(where)
             voxels[c] += sum(map(len, item.drawn.values()))
     return frequency_weights(counts.tolist(), voxels.tolist())
-
-
-def training_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the device computes in it, else float32."""
-    import torch
-
-    from ..inference.device import computes_bfloat16
-
-    return torch.bfloat16 if computes_bfloat16(device) else torch.float32

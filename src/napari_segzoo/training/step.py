@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, RunError
-from ..inference.device import find_precision, is_out_of_memory
+from ..inference.device import computes_bfloat16, find_precision, is_out_of_memory
 from .checkpoint import TrainingState
-from .loop import training_precision
 from .losses import Loss, total_loss
 from .recipe import TrainOptions
 
@@ -109,6 +108,11 @@ def find_step_precision(options: TrainOptions, device: torch.device) -> torch.dt
     if options.precision == "auto":
         return training_precision(device)
     return find_precision(options.precision, device)
+
+
+def training_precision(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where the device computes in it, else float32."""
+    return torch.bfloat16 if computes_bfloat16(device) else torch.float32
 
 
 def find_memory_format(ndim: int, device: torch.device) -> torch.memory_format:
