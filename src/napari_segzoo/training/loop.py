@@ -100,11 +100,11 @@ class _Trainer:
                 shown = time.monotonic()
             if progress >= due and (job.validation or self.drawn.held_out):
                 yield from self._score(step)
-                self.reserve = time.monotonic() - now
+                self.reserve = max(self.reserve, time.monotonic() - now)
                 due = next_score(progress, self.reserve / (options.budget or math.inf))
             yield from self._look_for_more(step)
             seconds = time.monotonic() - job.started
-            progress = max(progress, self._progress(step, seconds))
+            progress = self._progress(step, seconds)
         if progress >= 1 > options.progress(step, seconds):
             yield Note(
                 f"After {step} steps these strokes are learnt, and more time would not make the "
