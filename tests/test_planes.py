@@ -62,7 +62,7 @@ def assert_most_probable(labels, probabilities):
     np.testing.assert_array_equal(labels[clear], probabilities.argmax(axis=1)[clear])
 
 
-@pytest.mark.parametrize("buffer", [1 << 20, 20_000, 1])
+@pytest.mark.parametrize("buffer", [1 << 20, 20_000, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_result_is_the_mean_of_three_runs(monkeypatch, buffer):
     monkeypatch.setattr(slabs, "BUFFER_BYTES", buffer)
     model = sure_model(normalization=Normalization())

@@ -12,6 +12,7 @@ from zoo_cases import CASES, Case, every_case
 
 from napari_segzoo.errors import InputError
 from napari_segzoo.zoo import create_model, get_spec, list_models
+from napari_segzoo.zoo.backbones import ResidualBlock
 from napari_segzoo.zoo.blocks import count_parameters
 from napari_segzoo.zoo.cost import configuration_cost, cost, planning_cost, voxel_cost
 from napari_segzoo.zoo.receptive_field import reach, receptive_field
@@ -211,7 +212,10 @@ def test_saved_weights_give_the_same_result_to_the_bit(case: Case):
         assert torch.equal(network.eval()(x), again.eval()(x))
 
 
-@pytest.mark.parametrize("case", BOUNDED, ids=[c.name for c in BOUNDED])
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=[pytest.mark.slow] * (c.name == "u2netp")) for c in BOUNDED],
+)
 def test_a_tile_with_margins_gives_what_the_whole_image_gives(case: Case):
     """Within its reach a network sees nothing of where the tile ends."""
     network = case.build(in_channels=1, num_classes=2).eval().double()
@@ -230,6 +234,21 @@ def test_a_tile_with_margins_gives_what_the_whole_image_gives(case: Case):
 def test_a_network_is_flat_unless_said_otherwise():
     network = create_model("unet", in_channels=1, num_classes=2, widths=(4, 8))
     assert len(network.divisor) == 2
+
+
+def test_two_threads_give_a_residual_block_the_same_gradients_each_time():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    block = ResidualBlock(4, 8, ndim=2, bottleneck=False, stride=2)
+    block.to(memory_format=torch.channels_last)
+    x = torch.rand(4, 4, 4, 4).contiguous(memory_format=torch.channels_last)
+    found = set()
+    for _ in range(300):
+        block.zero_grad()
+        block(x).square().sum().backward()
+        found.add(tuple(p.grad.sum().item() for p in block.parameters()))
+    torch.set_num_threads(before)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("widths", ["abc", 5, (-4, 8)])

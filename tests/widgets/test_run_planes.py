@@ -23,7 +23,10 @@ def average_planes(run):
     run.form.planes.setCurrentText("Mean of slices along Z, Y and X")
 
 
-@pytest.mark.parametrize(("task", "output"), [("semantic", "labels"), ("instances", "instances")])
+@pytest.mark.parametrize(
+    ("task", "output"),
+    [("semantic", "labels"), pytest.param("instances", "instances", marks=pytest.mark.slow)],
+)
 def test_result_equals_the_core(viewer, run, choose, finish, volume, task, output):
     viewer.add_image(volume, name="volume", scale=(2, 1, 1))
     model = tiny_model(task=task, normalization=Normalization())
