@@ -81,6 +81,7 @@ def files_of(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_stopped_run_whose_worker_is_killed_gives_the_identical_file(
     tmp_path, image, monkeypatch
 ):

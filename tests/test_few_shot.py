@@ -9,9 +9,10 @@ from napari_segzoo.sample_data import coins_strokes, load_coins
 from napari_segzoo.training import Finished
 
 
+@pytest.mark.slow
 def test_ten_strokes_on_coins_with_the_bundled_model():
     image, reference = load_coins()
-    events = segzoo.finetune(image, coins_strokes(), base="nuclei", steps=40, batch=1, seed=0)
+    events = segzoo.finetune(image, coins_strokes(), base="nuclei", steps=60, batch=1, seed=0)
     finished = list(events)[-1]
     assert isinstance(finished, Finished)
     found = segzoo.predict(finished.model, image) > 0
