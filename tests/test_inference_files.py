@@ -427,5 +427,5 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     for name in ("out/f.tif", "out.zarr"):
         with pytest.raises(InputError, match="must be one too"):
             pair_files(tmp_path, tmp_path / name)
-    with pytest.raises(InputError, match="could not be made"):
+    with pytest.raises(InputError, match="cannot be made"):
         pair_files(tmp_path, tmp_path / "a.tif" / "out")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .io.blocks import check_writable
+from .io.blocks import make_folder
 from .training.events import Event
 
 if TYPE_CHECKING:
@@ -98,17 +97,6 @@ def run_demo(
     }
     files = _write(folder, image, strokes, reference, before, after, model)
     return DemoResult(image, strokes, reference, before, after, scores, model, files)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder to write to; raise `InputError` if it is none or nothing can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be made a folder ({error.strerror or error}); choose another place."
-        ) from error
-    check_writable(folder)
 
 
 def _write(

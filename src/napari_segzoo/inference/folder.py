@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..io import is_zarr, list_images
+from ..io.blocks import make_folder
 from ..io.files import WRITABLE
 from .store import is_complete
 
@@ -51,7 +52,7 @@ def pair_files(
     images = list_images(source)
     if not images:
         raise InputError(f"The folder {source} holds no images that can be opened.")
-    _make_folder(source, target)
+    _make_target(source, target)
     pairs = [(image, target / _result_name(image)) for image in images]
     originals = {image.resolve() for image in images}
     taken: dict[Path, Path] = {}
@@ -73,16 +74,11 @@ def pair_files(
     return [(i, r) for i, r in pairs if not (resume and is_complete(r, made_by))]
 
 
-def _make_folder(source: Path, target: Path) -> None:
+def _make_target(source: Path, target: Path) -> None:
     is_file = target.exists() and (not target.is_dir() or is_zarr(target))
     if is_file or (not target.exists() and target.name.lower().endswith(WRITABLE)):
         raise InputError(f"{source} is a folder, so the output must be one too, not {target}.")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {target} could not be made: {error.strerror or error}."
-        ) from error
+    make_folder(target)
 
 
 def _result_name(image: Path) -> str:

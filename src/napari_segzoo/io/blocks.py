@@ -179,6 +179,17 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write to; raise `InputError` if it is none or nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made a folder ({error.strerror or error}); choose another place."
+        ) from error
+    check_writable(folder)
+
+
 def is_zarr(path: Path) -> bool:
     """Tell whether a folder is a Zarr array or group."""
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
