@@ -303,6 +303,16 @@ def test_an_unforeseen_error_is_one_sentence_unless_debug(folder, capsys, monkey
     assert "Traceback" in err and "in broken" in err
 
 
+def test_memory_that_ran_out_is_one_sentence(folder, capsys, monkeypatch):
+    def greedy(*args, **kwargs):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr("napari_segzoo.model.load_model", greedy)
+    status, _, err = run(capsys, "predict", "model.safetensors", "image.tif", "o.tif")
+    assert status == 1
+    assert err.splitlines()[-1].startswith("Error: Memory ran out (Unable to allocate 9 GiB);")
+
+
 def test_wrong_use_keeps_its_status_with_debug(capsys):
     status, _, err = run(capsys, "info", "nothing", "--debug")
     assert status == 2

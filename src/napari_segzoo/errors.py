@@ -11,3 +11,11 @@ class InputError(SegzooError, ValueError):
 
 class RunError(SegzooError):
     """A run that started and could not be finished (exit status 1)."""
+
+
+def memory_ran_out(error: MemoryError) -> RunError:
+    """Return what to raise in place of an error that nothing stepped down for."""
+    what = f" ({error})" if str(error) else ""
+    return RunError(
+        f"Memory ran out{what}; close other programs, or work on a smaller part of the image."
+    )

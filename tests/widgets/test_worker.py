@@ -52,6 +52,12 @@ def test_a_runtime_error_is_reported(qtbot, job):
     assert record.outcomes == ["failed"]
 
 
+def test_memory_that_ran_out_is_reported(qtbot, job):
+    record = run(qtbot, job, lambda: raising(MemoryError("Unable to allocate 9 GiB")))
+    (said,) = record.failures
+    assert said.startswith("Memory ran out (Unable to allocate 9 GiB); close other programs")
+
+
 def test_wrong_use_is_reported_in_its_own_words(qtbot, job):
     def make():
         raise InputError("Draw more.")

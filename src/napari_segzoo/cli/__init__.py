@@ -63,7 +63,7 @@ def _stopped(words: Sequence[str], code: object) -> int:
 def _explain(error: Exception, words: Sequence[str]) -> int:
     from typer import Abort
 
-    from ..errors import InputError, SegzooError
+    from ..errors import InputError, SegzooError, memory_ran_out
 
     if isinstance(error, Abort):
         return _stopped(words, 128 + SIGNALS[0])
@@ -73,6 +73,8 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
         return _fail(str(error), 2)
     if isinstance(error, SegzooError):
         return _fail(str(error), 1)
+    if isinstance(error, MemoryError):
+        return _fail(str(memory_ran_out(error)), 1)
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     return _fail(f"The run failed ({what}); add --debug to see where.", 1)
 

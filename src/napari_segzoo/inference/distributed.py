@@ -149,7 +149,7 @@ def _share(run: FileRun, client: Any, scheduler: str) -> Shared:
         ranges,
         prediction.options,
         plan,
-        prediction.measure(allow_blank=True),
+        prediction.measure(),
         prediction.origin,
     )
     if plan.on_trial:

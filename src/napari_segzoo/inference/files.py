@@ -198,7 +198,7 @@ def prepare_file(
     here = replace(options, device="auto") if elsewhere else options
     run = prepare(model, image, axes=axes, options=here, result=(), mask=mask)
     check_holds(path, *result_shape(model, run.plan))
-    run.measure(allow_blank=True)
+    run.measure()
     place = find_place(image, run)
     maker = made_by(model, options)
     identity = fingerprint(run, place, maker)

@@ -261,7 +261,6 @@ def predict(
             what = "with a scheduler" if scheduler is not None else "that can be resumed"
             raise InputError(f"A run {what} writes a file; name it with out.")
         run = prepare(model, image, axes=axes, options=options, mask=mask)
-        run.measure(allow_blank=True)
         for event in run.run():
             if progress is not None:
                 progress(event)

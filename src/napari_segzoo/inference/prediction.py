@@ -122,6 +122,7 @@ class Prediction:
             Progress. If memory runs out, a smaller plan is made, said in a Note, and the
             run starts again.
         """
+        self.measure()
         yield from map(Note, self.notes)
         try:
             yield from average_planes(self, start) if self.passes else self.run_tiles(start)
@@ -204,22 +205,11 @@ class Prediction:
                     )
                 yield from (event for event in events if event.done > start)
 
-    def measure(self, *, allow_blank: bool = False) -> Intensity:
-        """Return how the image is normalised, measured once.
-
-        Parameters
-        ----------
-        allow_blank : bool
-            Accept a constant image, which becomes background; a note says so.
-
-        Raises
-        ------
-        InputError
-            If the image is constant and that is not accepted.
-        """
+    def measure(self) -> Intensity:
+        """Return how the image is normalised, measured once; a note says if it is constant."""
         if self.intensity is None:
             self.intensity = self.model.info.normalization.measure(
-                self.image, self.plan.layout.channel_axis, allow_blank=allow_blank
+                self.image, self.plan.layout.channel_axis, allow_blank=True
             )
             if self.intensity.is_blank:
                 self.notes = (*self.notes, BLANK)

@@ -136,8 +136,8 @@ def check_counts(counts: Mapping[int, int], labelling: Labelling) -> int:
     most = max(counts)
     if most > MOST_CLASSES:
         raise InputError(
-            f"The labels go up to {most}, which looks like object numbers; use the task instances, "
-            f"or at most {MOST_CLASSES} classes."
+            f"The labels go up to {most}, which looks like object numbers; use the task instances "
+            f"(Find: Separate objects), or at most {MOST_CLASSES} classes."
         )
     if labelling.unlabeled == "background":
         return most + 1

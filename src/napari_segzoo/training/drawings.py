@@ -49,6 +49,16 @@ class Drawn:
         share = drawn / sum(item.target.numel() for item in self.training)
         return max(0.0, 1 - share / DENSE)
 
+    def frequencies(self, classes: int) -> tuple[list[int], list[int]]:
+        """Return for each class its drawn voxels, and all drawn voxels of the images with it."""
+        counts, voxels = [0] * classes, [0] * classes
+        for item in self.training:
+            drawn = sum(map(len, item.drawn.values()))
+            for c, where in item.drawn.items():
+                counts[c] += len(where)
+                voxels[c] += drawn
+        return counts, voxels
+
 
 def count_drawn(labels: Sequence[Any], labelling: Labelling) -> tuple[dict[int, int], int]:
     """Return the drawn voxels per label value in all images together, and the classes.

@@ -21,7 +21,6 @@ from .schedule import SCORES, enough_steps, next_score, rate_factor
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 SNAPSHOT_SECONDS = 4.0
 
@@ -122,13 +121,15 @@ class _Trainer:
 
     def _learn_from(self, drawn: Drawn, step: int) -> None:
         """Take patches from what is drawn, from the next step on."""
-        from .losses import make_loss
+        from .losses import frequency_weights, make_loss
         from .pseudo_labels import PseudoLabels
 
         self.drawn, self.drawn_at = drawn, step
         self.classes = sorted({c for item in drawn.training for c in item.drawn})
         name = self.job.options.loss
-        weights = _class_weights(drawn, self.job) if name == "weighted_cross_entropy" else None
+        weights = None
+        if name == "weighted_cross_entropy":
+            weights = frequency_weights(*drawn.frequencies(self.job.info.num_outputs))
         self.loss = make_loss(name, weights=weights, device=self.device)
         self.items, self.pseudo_labels = drawn.training, None
         if self.undrawn.wants_guesses:
@@ -291,15 +292,3 @@ class _Trainer:
             str(self.device),
             self.held_out,
         )
-
-
-def _class_weights(drawn: Drawn, job: Job) -> Tensor:
-    """Weights from the drawn voxels of each class."""
-    from .losses import frequency_weights
-
-    counts, voxels = np.zeros((2, job.info.num_outputs), np.int64)
-    for item in drawn.training:
-        for c, where in item.drawn.items():
-            counts[c] += len(where)
-            voxels[c] += sum(map(len, item.drawn.values()))
-    return frequency_weights(counts.tolist(), voxels.tolist())

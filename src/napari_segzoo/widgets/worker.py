@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import GeneratorWorker
 
-from ..errors import RunError, SegzooError
+from ..errors import RunError, SegzooError, memory_ran_out
 from .torch_import import make_torch_safe
 
 CLOSING_TIMEOUT = 60.0
@@ -63,6 +63,8 @@ def _guarded(make: Work, events: deque[Any]) -> Generator[None, None, None]:
             for event in inner:
                 events.append(event)
                 yield
+    except MemoryError as error:
+        raise memory_ran_out(error) from error
     except RuntimeError as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"The run failed: {first_line}") from error
