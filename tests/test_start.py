@@ -1,5 +1,7 @@
 """What a fine-tuning starts from: a last layer fitted to the strokes, and what is kept."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from napari_segzoo.training.augment import SCAN, Augmentation
 from napari_segzoo.training.batch import Batch
 from napari_segzoo.training.data import IGNORE, interior_and_border, training_image
 from napari_segzoo.training.head import fit_head
+from napari_segzoo.training.not_outlined import not_outlined
 from napari_segzoo.training.pseudo_labels import PseudoLabels
 from napari_segzoo.training.start import Merged, count_objects
 from napari_segzoo.training.undrawn import UndrawnLoss
@@ -211,12 +214,17 @@ def test_objects_are_counted_by_their_interiors():
     assert count_objects(training_image(ids[None] / 3, interior_and_border(ids))) == 3
 
 
-def test_few_outlines_change_a_base_that_finds_such_objects_a_little():
-    """Trained on as many objects as here, a base would forget the rest."""
+@pytest.fixture(scope="module")
+def object_base():
+    """A model that finds bright squares one by one."""
     image, truth = squares()
-    ids = label(truth)
     small = {"architecture_options": {"widths": (8, 16)}, "task": "instances"}
-    base = tune(image, ids, steps=60, **small)
+    return tune(image, label(truth), steps=60, **small)
+
+
+def test_few_outlines_change_a_base_that_finds_such_objects_a_little(object_base):
+    """Trained on as many objects as here, a base would forget the rest."""
+    base = object_base
     other, there = squares(seed=1)
     before = dice(segzoo.predict(base, other) > 0, there)
     after = tune(other[:48], label(there[:48]), base=base, task="instances", steps=10)
@@ -225,6 +233,38 @@ def test_few_outlines_change_a_base_that_finds_such_objects_a_little():
     statistics = [name for name in old if "running" in name]
     assert statistics and all(torch.equal(old[name], new[name]) for name in statistics)
     assert not torch.equal(old["head.weight"], new["head.weight"])
+
+
+def left_open(image, ids, base, **options):
+    """Train for a step; return the sentences told."""
+    options = {"task": "instances", "steps": 1, **options}
+    events = segzoo.finetune(image, ids, base=base, **options)
+    return [e.message for e in events if isinstance(e, Note) and "outlined" in e.message]
+
+
+def test_who_outlines_some_objects_does_not_say_that_the_others_are_none(object_base):
+    image, truth = squares(seed=3)
+    ids = label(truth)
+    some = np.where(ids == 2, 2, 0)
+    (told,) = left_open(image, some, object_base)
+    assert re.match(r"\d+ object\(s\) that the model finds beside the outlined ones", told)
+    assert left_open(image, ids, object_base) == []
+    assert left_open(image, some, object_base, unlabeled="background") == []
+    assert left_open(image, some, None, architecture_options={"widths": (8, 16)}) == []
+
+
+def test_objects_that_are_not_outlined():
+    """Of four objects found, one is outlined, one in part, and one is merged with a neighbour."""
+    outlined = np.zeros((20, 40), np.uint8)
+    outlined[2:8, 2:8], outlined[2:8, 12:18], outlined[12:18, 2:8] = 1, 2, 3
+    found = np.zeros_like(outlined)
+    found[2:8, 2:8], found[2:8, 12:16], found[12:18, 2:16], found[2:8, 30:36] = 7, 5, 9, 4
+    item = training_image(outlined[None] / 3, interior_and_border(outlined))
+    others, count = not_outlined(item, found)
+    assert count == 2
+    np.testing.assert_array_equal(others, np.select([found == 4, found == 9], [1, 2], 0))
+    others, count = not_outlined(item, np.where(found == 4, 4, 0))
+    assert (others.max(), count) == (0, 0)
 
 
 @pytest.fixture

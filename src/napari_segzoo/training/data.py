@@ -55,7 +55,7 @@ class Labelling:
         Classes, or object ids (0 is background).
     unlabeled : {"ignore", "background"}
         Whether 0 means "not drawn" (then class 1 is the background) or background. Object
-        ids always take 0 as background.
+        ids take 0 as background; of "ignore" see `leave_open`.
     """
 
     task: str = "semantic"

@@ -35,12 +35,15 @@ class Drawn:
         Label values of classes that the network has no output for; they count as not drawn.
     held_out : sequence of TrainingImage
         Strokes that are not trained on, to score the model by.
+    open : int
+        Objects that are taken for not outlined yet; see `leave_open`.
     """
 
     training: Sequence[TrainingImage]
     labelled_voxels: Mapping[int, int]
     beyond: tuple[int, ...] = ()
     held_out: Sequence[TrainingImage] = ()
+    open: int = 0
 
     @property
     def sparsity(self) -> float:

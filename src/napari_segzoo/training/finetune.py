@@ -64,9 +64,11 @@ def finetune(
         Start from this model; its first and last layers are adapted to new channels and
         classes. From scratch without it.
     task : {"semantic", "instances"}
-        "instances": labels hold object numbers, 0 is background.
+        "instances": labels hold object numbers, 0 is background; in an image in which the base
+        finds more objects that are not outlined than outlined ones, it is "not drawn" at these.
     unlabeled : {"ignore", "background"}
-        "background": 0 itself is the background and 1, 2, ... the foreground classes.
+        "background": 0 itself is the background and 1, 2, ... the foreground classes; with
+        objects, everywhere.
     budget : float, optional
         Seconds, reading included; 60 if neither this nor `steps` is given. Strokes on a base are
         learnt after at most 150 steps, or one for every 16 drawn voxels if that is more, and the

@@ -7,6 +7,7 @@ import datetime
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ..model import SegmentationModel
 from .drawings import Drawn
 from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
 from .job import Job
+from .notes import notes
 from .schedule import SCORES, enough_steps, next_score, rate_factor
 
 if TYPE_CHECKING:
@@ -49,10 +51,13 @@ class _Trainer:
         from .adamw import AdamW
         from .adapt import WeightAverage
         from .augment import choose_augmentation
+        from .not_outlined import leave_open, make_finder
         from .start import make_start
         from .step import find_memory_format, training_precision
         from .tune import plain_state, restrict
 
+        self.finder = make_finder(job)
+        job = replace(job, drawn=leave_open(job.drawn, self.finder, job))
         self.job, self.device = job, device
         start = make_start(job)
         self.layout = find_memory_format(job.info.ndim, device)
@@ -78,7 +83,7 @@ class _Trainer:
         parameters = sum(p.numel() for p in self.trained)
         yield Started(job.drawn.labelled_voxels, str(self.device), parameters, self.patch)
         yield from map(Note, job.notes)
-        yield from self._warnings()
+        yield from map(Note, notes(self.drawn, job))
         step, losses, shown = 0, [], time.monotonic()
         progress, due = 0.0, 1 / SCORES
         while progress < 1 and not job.stop():
@@ -140,6 +145,8 @@ class _Trainer:
             self.items = self.pseudo_labels.items
 
     def _look_for_more(self, step: int) -> Iterator[Event]:
+        from .not_outlined import leave_open
+
         try:
             drawn = self.job.more()
         except InputError as error:
@@ -147,28 +154,9 @@ class _Trainer:
             return
         if drawn is None:
             return
-        self._learn_from(drawn, step)
+        self._learn_from(leave_open(drawn, self.finder, self.job), step)
         yield Redrawn(step, drawn.labelled_voxels)
-        yield from self._warnings()
-        if drawn.beyond:
-            names = ", ".join(str(value) for value in drawn.beyond)
-            yield Note(
-                f"Class {names} is new and has no place in the network being trained; stop and "
-                "train again to teach it."
-            )
-
-    def _warnings(self) -> Iterator[Event]:
-        count = self.job.info.num_outputs
-        missing = [n for n in range(count) if n not in self.classes]
-        if missing and self.job.options.task == "semantic":
-            shift = self.job.options.unlabeled == "ignore"
-            names = ", ".join(str(n + shift) for n in missing)
-            so = (
-                "what the model knows of it may fade"
-                if self.job.same_classes
-                else ("the model will not know it")
-            )
-            yield Note(f"Class {names} is not drawn anywhere, so {so}.")
+        yield from map(Note, notes(self.drawn, self.job))
 
     def _step(self, step: int, rate: float) -> float:
         import torch

@@ -1,0 +1,32 @@
+"""What the user should know of what is drawn before time goes into training on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .drawings import Drawn
+from .job import Job
+
+
+def notes(drawn: Drawn, job: Job) -> Iterator[str]:
+    """Say in a sentence each what a training on `drawn` will not learn, and why."""
+    if drawn.open:
+        yield (
+            f"{drawn.open} object(s) that the model finds beside the outlined ones may not be "
+            "outlined yet and are left out; if they are none, train with what is not drawn as "
+            "background."
+        )
+    classes = {c for item in drawn.training for c in item.drawn}
+    missing = [n for n in range(job.info.num_outputs) if n not in classes]
+    if missing and job.options.task == "semantic":
+        shift = job.options.unlabeled == "ignore"
+        names = ", ".join(str(n + shift) for n in missing)
+        fades = "what the model knows of it may fade"
+        so = fades if job.same_classes else "the model will not know it"
+        yield f"Class {names} is not drawn anywhere, so {so}."
+    if drawn.beyond:
+        names = ", ".join(str(value) for value in drawn.beyond)
+        yield (
+            f"Class {names} is new and has no place in the network being trained; stop and "
+            "train again to teach it."
+        )
