@@ -6,7 +6,8 @@ usage: python benchmarks/inference.py [--ndim 2 3] [--shape 2048 2048] [--tile 5
 All run the same network with the same weights on the same image, in one process, by turns;
 printed are medians. Tiles and overlap are the same, except in ours at its default settings and
 nnU-Net at a step of 0.5, which is its default. Ours reads and normalises uint16; the others get
-a normalised float32 image; all end with labels.
+a normalised float32 image; all end with labels. bfloat16 is left out where the processor would
+emulate it.
 
 - `redundancy`: voxels forwarded per voxel of the image;
 - `outside`: what a run takes beyond its set-up and the bare forward passes of its tiles, as a
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_segzoo.inference import PredictOptions, prepare
+from napari_segzoo.inference.device import computes_bfloat16
 from napari_segzoo.inference.forward import torch_engine
 from napari_segzoo.inference.kept_memory import kept_memory
 from napari_segzoo.inference.openvino_engine import is_installed, openvino_engine
@@ -185,6 +187,8 @@ def compare(
     floats, tally = normalised(model, image), [0]
     ways = peer_ways(model, floats, tile, tally) | our_ways(model, image, tile)
     ways = {n: w for n, w in ways.items() if not only or any(part in n for part in only)}
+    if not computes_bfloat16(torch.device("cpu")):
+        ways = {n: w for n, w in ways.items() if "bfloat16" not in n}
     for _ in range(rounds):
         for name, way in ways.items():
             tally[0] = 0

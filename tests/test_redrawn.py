@@ -95,6 +95,15 @@ def test_a_few_strokes_on_a_base_end_before_the_budget(image, few):
         assert len(steps_of(events)) == 8
 
 
+def test_a_budget_that_is_used_up_says_nothing_of_strokes_that_are_learnt(image, few, monkeypatch):
+    """Not even if its last part is kept for a score."""
+    base = train(image, strokes(1, 2, 3))[-1].model
+    monkeypatch.setattr("napari_segzoo.training.schedule.FEW_STROKES", 10**6)
+    scored = {"validation": (image, strokes(1, 2, 3))}
+    events = train(image, strokes(1, 2, 3), base=base, budget=2, steps=None, **scored)
+    assert not any("learnt" in sentence for sentence in notes(events))
+
+
 def test_more_strokes_are_worth_more_steps(image, few, monkeypatch):
     monkeypatch.setattr("napari_segzoo.training.schedule.VOXELS_PER_STEP", 16)
     base = train(image, strokes(1, 2, 3))[-1].model

@@ -16,7 +16,7 @@ def training(viewer, open_dock, choose, make_model, blobs, qtbot, finish):
     drawn[2:5], drawn[18:22, 12:38] = 1, 3
     train.pairs.add_drawing(train.pairs.rows[0], drawn)
     train.preview_switch.setChecked(False)
-    train.form.start.setCurrentIndex(train.form.start.findData("unet"))
+    train.form.start.choose("unet")
     train.form.unit.setCurrentIndex(train.form.unit.findData("steps"))
     train.form.amount.setValue(100_000)
     train.train()

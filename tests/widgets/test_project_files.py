@@ -170,7 +170,7 @@ def test_a_network_that_is_not_trained_and_a_bundled_model(
     viewer.add_image(blobs, name="blobs")
     train = open_dock("Train")
     train.pairs.add_drawing(train.pairs.rows[0], drawing(blobs.shape))
-    train.form.start.setCurrentIndex(train.form.start.findData("segnet"))
+    train.form.start.choose("segnet")
     train.form.network.setText("width=8")
     save(train, tmp_path / "new.json")
     open_dock("Model").choose("nuclei (trained)")

@@ -39,13 +39,13 @@ def test_only_what_has_an_effect_can_be_chosen(train, qtbot):
     assert not form.network.isEnabled()
     form.tune.setCurrentIndex(form.tune.findData("decoder"))
     assert form.options().tune == "decoder"
-    form.start.setCurrentIndex(form.start.findData("unet"))
+    form.start.choose("unet")
     assert not form.tune.isEnabled()
     assert form.options().tune == "all"
     assert form.network.isEnabled()
     form.network.setText("widths=[4, 8]  norm=group")
     assert form.options().architecture_options == {"widths": (4, 8), "norm": "group"}
-    form.start.setCurrentIndex(form.start.findData("segnet"))
+    form.start.choose("segnet")
     assert form.options().architecture_options == {}, "they were those of another network"
     form.task.setCurrentIndex(form.task.findData("instances"))
     assert not form.hold_out.isEnabled()
@@ -59,7 +59,7 @@ def test_only_what_has_an_effect_can_be_chosen(train, qtbot):
 
 def test_what_is_typed_is_taken_or_taken_back(train, qtbot):
     start = train.form.start
-    start.setCurrentIndex(start.findData("unet"))
+    start.choose("unet")
 
     def type_into_it(text):
         start.window().activateWindow()
@@ -79,7 +79,7 @@ def test_what_is_typed_is_taken_or_taken_back(train, qtbot):
 
 
 def test_options_of_a_network_that_cannot_be_read(train):
-    train.form.start.setCurrentIndex(train.form.start.findData("unet"))
+    train.form.start.choose("unet")
     train.form.network.setText("widths")
     train.train()
     assert "takes key=value" in train.status.text()
@@ -181,3 +181,29 @@ def test_later_strokes_are_saved_if_the_training_fails(
     (saved,) = strokes_folder.iterdir()
     found = open_image(saved, labels=True).data[...]
     assert np.array_equal(found, dashes(found.shape, 7))
+
+
+def test_a_bundled_model_is_suggested_until_another_is_chosen(
+    viewer, open_dock, choose, make_model, blobs
+):
+    plane = viewer.add_image(blobs, name="plane")
+    stack = viewer.add_image(np.stack([blobs] * 4), name="stack")
+    train = open_dock("Train")
+    form, image = train.form, train.pairs.rows[0].image
+    image.set_layer(plane)
+    assert form.choice().info.name == form.start.currentText() == "generalist-2d"
+    assert form.tune.isEnabled() and not form.ndim.isEnabled()
+    image.set_layer(stack)
+    train.pairs.axes.setCurrentIndex(train.pairs.axes.findText("ZYX"))
+    assert form.choice().info.name == "generalist-3d"
+    image.set_layer(plane)
+    form.task.setCurrentIndex(form.task.findData("instances"))
+    assert form.choice().info.name == "nuclei"
+    form.start.choose("vnet")
+    form.task.setCurrentIndex(form.task.findData("semantic"))
+    assert form.choice() is None
+    assert form.options().architecture == "vnet" and form.ndim.isEnabled()
+    choose(make_model())
+    assert form.choice() is train._shared.choice
+    train._shared.choose(None)
+    assert form.choice().info.name == "generalist-2d"

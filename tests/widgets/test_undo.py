@@ -68,7 +68,7 @@ def test_each_undo_goes_back_by_one_training(viewer, train, shared, finish):
 
 def test_a_training_from_scratch_is_undone_to_no_model(train, shared, finish):
     shared.choose(None)
-    train.form.start.setCurrentIndex(train.form.start.findData("unet"))
+    train.form.start.choose("unet")
     train.train()
     finish(train)
     assert shared.choice.model is not None

@@ -30,7 +30,7 @@ def job(qtbot):
 
 def run(qtbot, job, make, record=None):
     with qtbot.waitSignal(job.ended, timeout=30_000):
-        job.start(make, "test")
+        job.start(make)
     return record or job.record
 
 
@@ -94,7 +94,7 @@ class Endless:
 
 def test_cancel_closes_the_generator_in_its_thread(qtbot, job):
     endless = Endless()
-    job.start(endless, "test")
+    job.start(endless)
     qtbot.waitUntil(lambda: len(job.record.events) > 2)
     with qtbot.waitSignal(job.ended, timeout=30_000):
         job.cancel()
@@ -126,8 +126,8 @@ def test_slots_that_let_the_event_loop_run_change_no_order(qtbot, job):
 
 
 def test_a_second_start_during_a_run_is_ignored(qtbot, job):
-    job.start(Endless(), "first")
-    job.start(lambda: (n for n in ["second"]), "second")
+    job.start(Endless())
+    job.start(lambda: (n for n in ["second"]))
     qtbot.waitUntil(lambda: len(job.record.events) > 2)
     with qtbot.waitSignal(job.ended, timeout=30_000):
         job.cancel()
@@ -138,7 +138,7 @@ def test_a_destroyed_owner_stops_the_run(qtbot):
     owner = QWidget()
     endless = Endless()
     job = Job(owner)
-    job.start(endless, "test")
+    job.start(endless)
     qtbot.wait(50)
     owner.deleteLater()
     del owner, job

@@ -24,7 +24,8 @@ from .schedule import SCORES, enough_steps, next_score, rate_factor
 if TYPE_CHECKING:
     import torch
 
-SNAPSHOT_SECONDS = 4.0
+SNAPSHOT_SECONDS, FIRST_SNAPSHOT = 4.0, 1.0
+"""From one to the next, and from the start to the first."""
 
 
 def train(job: Job) -> Iterator[Event]:
@@ -84,8 +85,8 @@ class _Trainer:
         yield Started(job.drawn.labelled_voxels, str(self.device), parameters, self.patch)
         yield from map(Note, job.notes)
         yield from map(Note, notes(self.drawn, job))
-        step, losses, shown = 0, [], time.monotonic()
-        progress, due = 0.0, 1 / SCORES
+        step, losses, progress, due = 0, [], 0.0, 1 / SCORES
+        shown = time.monotonic() - max(0.0, SNAPSHOT_SECONDS - FIRST_SNAPSHOT)
         while progress < 1 and not job.stop():
             rate = job.learning_rate * rate_factor(progress)
             yield from self._look_again(step)
@@ -109,7 +110,7 @@ class _Trainer:
             yield from self._look_for_more(step)
             seconds = time.monotonic() - job.started
             progress = self._progress(step, seconds)
-        if progress >= 1 > options.progress(step, seconds):
+        if progress >= 1 > options.progress(step, seconds, self.reserve):
             yield Note(
                 f"After {step} steps these strokes are learnt, and more time would not make the "
                 "model better; draw where it is wrong and train again, or set a number of steps."

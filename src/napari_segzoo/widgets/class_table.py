@@ -99,7 +99,7 @@ class ClassTable(QWidget):
             self._timer.start(PAUSE)
             return
         arrays = [full_array(layer) for layer in self._layers]
-        self._job.start(lambda: _count_all(arrays), "Counting drawn voxels", quiet=True)
+        self._job.start(lambda: _count_all(arrays))
 
     def _show(self, counts: dict[int, int]) -> None:
         self.counts = counts

@@ -127,7 +127,7 @@ class MetricsDock(Dock):
         self.progress.setRange(0, 0)
         self.progress.show()
         self._set_running(True)
-        self._job.start(lambda: follow(call), description)
+        self._job.start(lambda: follow(call))
 
     def _measure(self) -> str:
         """Start comparing, or return what is in the way."""
@@ -166,7 +166,6 @@ class MetricsDock(Dock):
         if isinstance(event, Progress):
             self.progress.setRange(0, event.total)
             self.progress.setValue(event.done)
-            self._job.show_progress(event.done, event.total)
             report, self._preview = self._preview, None
             if report is not None:
                 self._show(report)

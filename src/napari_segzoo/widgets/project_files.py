@@ -166,7 +166,7 @@ class ProjectButtons(QWidget):
         project = Project((), (), axes, class_names=tuple(names), options=options)
         self._saving = [image for image, _ in pairs]
         run = SaveRun(path, project, self._form.choice(), drawings, len(training))
-        self._job.start(run, f"Saving {path.name}")
+        self._job.start(run)
 
     def open(self, path: str | Path) -> None:
         """Show the images, strokes, model and options of a project file."""

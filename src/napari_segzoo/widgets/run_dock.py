@@ -113,7 +113,7 @@ class RunDock(Dock):
         self.progress.show()
         self.status.begin("Preparing…")
         self._set_running(True)
-        self._job.start(self._work, f"Segmenting {self._made['source']}")
+        self._job.start(self._work)
 
     def _make_work(self, only_plan: bool) -> RunWork:
         """Return what the form asks for, and note what its result is made of and where it lies."""
@@ -146,7 +146,6 @@ class RunDock(Dock):
                 self._tiles = event.done
             self.progress.setRange(0, event.total)
             self.progress.setValue(event.done)
-            self._job.show_progress(event.done, event.total)
             self._live.changed()
             if not self._live.layers:
                 self._job.cancel()

@@ -82,9 +82,7 @@ class SavedStrokes(QWidget):
         self._again = self._job.running
         if not self._again:
             undrawn = [found for row in self._pairs.rows if (found := self._undrawn(row))]
-            self._job.start(
-                lambda: _search(undrawn, self._known), "Looking for strokes", quiet=True
-            )
+            self._job.start(lambda: _search(undrawn, self._known))
 
     def look_again(self) -> None:
         """Hide the offer if something is drawn by now."""

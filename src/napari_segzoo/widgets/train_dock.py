@@ -115,7 +115,7 @@ class TrainDock(Dock):
         self._live.start(pairs[-1][0], self.pairs.axes.currentText())
         self.progress.begin_curve()
         self._more.begin([layer for _, layer in pairs])
-        self._job.start(run, f"Training on {self._name}")
+        self._job.start(run)
 
     def draw_next(self) -> None:
         """Go to the next place of the last image where the model is unsure."""
@@ -134,7 +134,7 @@ class TrainDock(Dock):
         run = SearchRun(image, full_array(drawn), self._shared.choice, device, self._stop.is_set)
         self._next.begin(drawn)
         self._begin()
-        self._job.start(run, f"Looking at {layer.name}")
+        self._job.start(run)
 
     def stop(self) -> None:
         """End the training after the step in hand and keep the best model so far."""
@@ -206,6 +206,7 @@ class TrainDock(Dock):
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
         self.classes.watch(layers, self.form.labelling())
+        self.form.follow(self.pairs.axes.currentText())
         self.form.validate(bool(self.pairs.pairs(validation=True)))
 
     def _begin(self) -> None:
@@ -227,7 +228,6 @@ class TrainDock(Dock):
         elif isinstance(event, StepDone):
             self.progress.add_step(event)
             self._live.look()
-            self._job.show_progress(round(100 * event.progress), 100)
             self.status.say(f"Step {event.step}: loss {event.loss:.3f}, {event.seconds:.0f} s.")
         elif isinstance(event, Scored):
             self.progress.add_score(event)
@@ -236,7 +236,6 @@ class TrainDock(Dock):
                 self.status.note(missing)
         elif isinstance(event, TileDone):
             self.progress.fill(event.done / event.total)
-            self._job.show_progress(event.done, event.total)
         elif isinstance(event, Places):
             self._next.keep(event)
             self.status.say(self._next.go_on())

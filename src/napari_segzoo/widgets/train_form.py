@@ -9,12 +9,11 @@ from ..project import Project
 from ..training.data import Labelling
 from ..training.finetune import DEFAULT_BUDGET
 from ..training.job import LOSS_NAMES, TUNES, FinetuneOptions
-from ..zoo import list_models
 from ..zoo.option_text import format_options, parse_options
 from .forms import add_row, make_choice, make_collapsible, make_form
 from .run_form import DEVICES
-from .search_combo import SearchCombo
 from .shared_model import Choice, SharedModel
+from .start_combo import StartCombo
 
 TUNE_TEXTS = {
     "all": "all weights",
@@ -33,8 +32,8 @@ class TrainForm(QWidget):
 
     def __init__(self, shared: SharedModel) -> None:
         super().__init__()
-        self._shared = shared
-        self.start = SearchCombo()
+        self.start = StartCombo(shared)
+        self._axes = ""
         self.amount = QSpinBox()
         self.amount.setRange(1, 10_000_000)
         self.amount.setValue(round(DEFAULT_BUDGET))
@@ -55,9 +54,10 @@ class TrainForm(QWidget):
         self.device = make_choice([(d, d) for d in DEVICES])
         self.device.setEditable(True)
         self._lay_out()
-        self._offer_starts()
-        shared.changed.connect(self._offer_starts)
+        self._enable()
+        shared.changed.connect(self._enable)
         self.start.currentIndexChanged.connect(self._on_start)
+        self.task.currentIndexChanged.connect(self._suggest)
         for combo in (self.task, self.unlabeled):
             combo.currentIndexChanged.connect(self._enable)
             combo.currentIndexChanged.connect(self.changed)
@@ -68,7 +68,7 @@ class TrainForm(QWidget):
 
     def choice(self) -> Choice | None:
         """Return the trained model to start from; None for a new network."""
-        return None if self.start.currentData() else self._shared.choice
+        return self.start.base
 
     def options(self) -> FinetuneOptions:
         """Return how to train.
@@ -83,9 +83,9 @@ class TrainForm(QWidget):
         new = self.choice() is None
         held_out = self.hold_out.isEnabled() and self.hold_out.isChecked()
         return FinetuneOptions(
-            architecture=self.start.currentData() or "unet",
+            architecture=self.start.architecture,
             architecture_options=parse_options(self.network.text()) if new else {},
-            ndim=self.ndim.currentData(),
+            ndim=self.ndim.currentData() if new else None,
             task=self.task.currentData(),
             unlabeled=self.unlabeled.currentData(),
             budget=float(amount) if seconds else None,
@@ -97,6 +97,11 @@ class TrainForm(QWidget):
             hold_out=self._share if held_out else 0.0,
         )
 
+    def follow(self, axes: str) -> None:
+        """Note the axes of the images."""
+        self._axes = axes
+        self._suggest()
+
     def validate(self, on: bool) -> None:
         """Note whether there are validation images, which leave no need to hold out strokes."""
         self._validated = on
@@ -106,7 +111,7 @@ class TrainForm(QWidget):
         """Show the options of a project."""
         options = project.options
         if project.model is None:
-            self.start.setCurrentIndex(self.start.findData(options.architecture))
+            self.start.choose(options.architecture)
         for combo, value in (
             (self.unit, "budget" if options.steps is None else "steps"),
             (self.task, options.task),
@@ -138,14 +143,18 @@ class TrainForm(QWidget):
         row.addWidget(self.amount, 1)
         row.addWidget(self.unit, 1)
         form = make_form()
-        add_row(form, "Start from", self.start, "A trained model, or a network that knows nothing")
+        add_row(
+            form, "Start from", self.start, "A trained model, which learns from less, or a new one"
+        )
         add_row(form, "Find", self.task, "Classes of voxels, or objects numbered 1, 2, 3, …")
         add_row(form, "Stop after", stop, "Stop earlier at any time and keep the best model so far")
         options = make_form()
         add_row(options, "Not drawn", self.unlabeled, "Whether 0 in the labels is background")
         add_row(options, "Change", self.tune, "What the training may change of a trained model")
         add_row(options, "Loss", self.loss, "What the training minimises")
-        add_row(options, "2D or 3D", self.ndim, "auto: 3D if the image has slices (Z)")
+        add_row(
+            options, "2D or 3D", self.ndim, "Of a new network; auto: 3D if the image has slices (Z)"
+        )
         add_row(options, "Network", self.network, "Options of a new one, such as widths=[8,16]")
         add_row(options, "Seed", self.seed, "The same seed and steps give the same model on a CPU")
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
@@ -165,19 +174,17 @@ class TrainForm(QWidget):
         """Offer what has an effect."""
         new = self.choice() is None
         self.tune.setEnabled(not new)
+        self.ndim.setEnabled(new)
         self.network.setEnabled(new)
         labelling = self.labelling()
         strokes = labelling.task == "semantic" and labelling.unlabeled == "ignore"
         self.hold_out.setEnabled(strokes and not self._validated)
 
-    def _offer_starts(self) -> None:
-        choice = self._shared.choice
-        self.start.clear()
-        if choice is not None and choice.info is not None:
-            self.start.offer(choice.title, "")
-        for spec in list_models():
-            about = f"{spec.name} {spec.family} {spec.reference}"
-            self.start.offer(f"new {spec.title}", spec.name, about)
-        if choice is not None and choice.info is None:
-            self.start.setCurrentIndex(self.start.findData(choice.architecture))
-        self._enable()
+    def _suggest(self) -> None:
+        """Suggest the bundled model that is made for such a training."""
+        if "Z" in self._axes:
+            self.start.suggest("generalist-3d")
+        elif self.task.currentData() == "instances":
+            self.start.suggest("nuclei")
+        else:
+            self.start.suggest("generalist-2d")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..inference.region import Region
     from ..model import SegmentationModel
 
+PREVIEW_REST = 5
+"""How many times as long as the last preview took the training goes on before the next one."""
+
 
 @dataclass(frozen=True)
 class PreviewDone:
@@ -146,7 +149,7 @@ class TrainRun:
             import torch  # noqa: F401  so that loading does not count as training time
         base = load_choice(self.base) if self.base is not None else None
         scored = [d.image for d in self.validation], [d.labels for d in self.validation]
-        later = LaterStrokes(self.training, self.more)
+        later, rested = LaterStrokes(self.training, self.more), 0.0
         try:
             for event in finetune(
                 [d.image for d in self.training],
@@ -160,8 +163,11 @@ class TrainRun:
             ):
                 if later.due or isinstance(event, Finished):
                     yield from later.save()
-                if isinstance(event, Snapshot | Finished):
+                due = isinstance(event, Snapshot) and time.monotonic() >= rested
+                if due or isinstance(event, Finished):
+                    began = time.monotonic()
                     yield from self._preview(event.model)
+                    rested = (1 + PREVIEW_REST) * time.monotonic() - PREVIEW_REST * began
                 yield event
         finally:
             deque(later.save(), maxlen=0)

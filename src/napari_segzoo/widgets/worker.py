@@ -117,10 +117,11 @@ class Job(QObject):
         """Whether a run has started and has not ended."""
         return self._worker is not None
 
-    def start(self, make: Work, description: str, *, quiet: bool = False) -> None:
+    def start(self, make: Work) -> None:
         """Call `make` in a worker thread and iterate over the generator it returns.
 
-        Unless `quiet`, napari's activity dock shows the description and the progress.
+        napari's activity dock is left out: what turns there repaints the window all the time,
+        which without a graphics card takes most of two cores from the work.
         """
         if self.running:
             return
@@ -132,7 +133,6 @@ class Job(QObject):
             _worker_class=_Worker,
             _start_thread=False,
             _ignore_errors=True,
-            _progress=None if quiet else {"total": 0, "desc": description},
         )
         self._worker = worker
         worker.errored.connect(self._on_error)
@@ -152,13 +152,6 @@ class Job(QObject):
         """Stop at the next event, and hand over nothing any more but the end."""
         self._abandoned = True
         self.cancel()
-
-    def show_progress(self, done: int, total: int) -> None:
-        """Show progress in napari's activity dock as well."""
-        if self._worker is not None:
-            bar = self._worker.pbar
-            bar.total = total
-            bar.update(done - bar.n)
 
     def _hand_over(self) -> None:
         if self._handing_over:  # a slot lets the event loop run, and the timer fires in it
