@@ -22,6 +22,9 @@ demo: viewer-packages $(VENV)/.all ## segment, fine-tune and score a real image;
 napari: viewer-packages $(VENV)/.all ## open napari with the plugin
 	$(BIN)/napari
 
+# The longest files first: at the end all processes have something to do.
+TESTS := tests/widgets $(sort $(wildcard tests/test_*.py))
+
 test: SELECTED := -m "not slow"
 test: run-tests ## tests, those of the real viewer included
 test-all: run-tests ## those that are slow too
@@ -29,9 +32,9 @@ test-all: run-tests ## those that are slow too
 run-tests: viewer-packages $(VENV)/.test
 	$(BIN)/npe2 validate napari-segzoo
 	$(XVFB) $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	    --no-loadscope-reorder $(SELECTED) $(PYTEST_ARGS)
+	    --no-loadscope-reorder $(SELECTED) $(TESTS) $(PYTEST_ARGS)
 
-lint: $(VENV)/.lint ## formatting, lint and types
+lint: $(VENV)/.test ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -163,7 +163,7 @@ def test_object_numbers_train_an_instance_model():
     from scipy import ndimage as ndi
 
     ids, count = ndi.label(truth)
-    finished = train(image, ids, task="instances", steps=80)[-1]
+    finished = train(image, ids, task="instances", steps=50)[-1]
     assert finished.model.info.task == "instances"
     objects = segzoo.predict(finished.model, image, output="instances")
     assert abs(int(objects.max()) - count) <= 2
