@@ -22,8 +22,8 @@ demo: viewer-packages $(VENV)/.all ## segment, fine-tune and score a real image;
 napari: viewer-packages $(VENV)/.all ## open napari with the plugin
 	$(BIN)/napari
 
-# The longest files first: at the end all processes have something to do.
-TESTS := tests/widgets $(sort $(wildcard tests/test_*.py))
+# Viewers last, as they slow down what follows in their process, and the shortest of them at the end.
+TESTS := $(sort $(wildcard tests/test_*.py)) $(shell ls -r tests/widgets/test_*.py)
 
 test: SELECTED := -m "not slow"
 test: run-tests ## tests, those of the real viewer included
