@@ -47,6 +47,7 @@ def train(data, seconds, seed, base):
         base=base,
         learning_rate=LEARNING_RATE,
         task="instances",
+        unlabeled="background",
         budget=seconds,
         seed=seed,
         class_names=("background", "nucleus"),

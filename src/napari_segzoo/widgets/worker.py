@@ -121,7 +121,7 @@ class Job(QObject):
         """Call `make` in a worker thread and iterate over the generator it returns.
 
         napari's activity dock is left out: what turns there repaints the window all the time,
-        which without a graphics card takes most of two cores from the work.
+        which without a graphics card more than halves the speed of a training on two cores.
         """
         if self.running:
             return
