@@ -249,6 +249,8 @@ def test_who_outlines_some_objects_does_not_say_that_the_others_are_none(object_
     (told,) = left_open(image, some, object_base)
     assert re.match(r"\d+ object\(s\) that the model finds beside the outlined ones", told)
     assert left_open(image, ids, object_base) == []
+    (told,) = left_open(image, some, object_base, steps=None, budget=1e-3)
+    assert told.startswith("In 1 image(s) there was no time")
     assert left_open(image, some, object_base, unlabeled="background") == []
     assert left_open(image, some, None, architecture_options={"widths": (8, 16)}) == []
 

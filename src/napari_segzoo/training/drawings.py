@@ -37,6 +37,8 @@ class Drawn:
         Strokes that are not trained on, to score the model by.
     open : int
         Objects that are taken for not outlined yet; see `leave_open`.
+    unseen : int
+        Images in which nobody had the time to look for such objects.
     """
 
     training: Sequence[TrainingImage]
@@ -44,6 +46,7 @@ class Drawn:
     beyond: tuple[int, ...] = ()
     held_out: Sequence[TrainingImage] = ()
     open: int = 0
+    unseen: int = 0
 
     @property
     def sparsity(self) -> float:

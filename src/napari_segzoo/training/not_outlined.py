@@ -55,21 +55,24 @@ def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Draw
     Returns
     -------
     Drawn
-        With the number of such objects in `open`.
+        With the number of such objects in `open`, and of images that time did not allow for in
+        `unseen`.
     """
     if finder is None:
         return drawn
     end = time.monotonic() + LONGEST * (job.options.budget or inf)
-    images, count = [], 0
+    images, count, unseen = [], 0, 0
     for item in drawn.training:
         found = _find(finder, item, job, end)
-        if found is not None:
+        if found is None:
+            unseen += 1
+        else:
             others, outlined = not_outlined(item, found)
             if others.max() > outlined:
                 item = _open(item, others > 0)
                 count += int(others.max())
         images.append(item)
-    return replace(drawn, training=images, open=count)
+    return replace(drawn, training=images, open=count, unseen=unseen)
 
 
 def _find(
