@@ -19,7 +19,8 @@ def notes(drawn: Drawn, job: Job) -> Iterator[str]:
     if drawn.unseen:
         yield (
             f"In {drawn.unseen} image(s) there was no time to look for objects that are not "
-            "outlined yet, so they count as background; give the training more seconds if there are some."
+            "outlined yet, so they count as background; give the training more "
+            "seconds if there are some."
         )
     classes = {c for item in drawn.training for c in item.drawn}
     missing = [n for n in range(job.info.num_outputs) if n not in classes]
