@@ -6,6 +6,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 import napari_segzoo as segzoo
+from napari_segzoo.model import SegmentClass
 from napari_segzoo.widgets.layers import (
     core_image,
     file_of,
@@ -15,6 +16,7 @@ from napari_segzoo.widgets.layers import (
     same_place,
 )
 from napari_segzoo.widgets.preview import LARGEST, visible_region
+from napari_segzoo.widgets.results import class_colors
 
 
 @pytest.mark.parametrize(
@@ -93,3 +95,10 @@ def test_the_visible_region_follows_slider_and_size():
     assert (depth.stop - depth.start, depth.start <= 30 < depth.stop) == (LARGEST[3][0], True)
     for part, size in zip((*plane.window, *stack.window), (600, 700, 40, 600, 700), strict=True):
         assert 0 <= part.start < part.stop <= size
+
+
+def test_each_class_has_its_colour_and_the_background_none():
+    red, blue = SegmentClass("red", "#ff0000"), SegmentClass("blue", "#0000ff")
+    colors = class_colors([SegmentClass("background", "#808080"), red, blue]).map([0, 1, 2])
+    assert colors[:, 3].tolist() == [0, 1, 1]
+    assert colors[1:, :3].tolist() == [[1, 0, 0], [0, 0, 1]]

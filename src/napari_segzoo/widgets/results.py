@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
-from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.colormaps import Colormap, CyclicLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
@@ -33,10 +33,13 @@ def in_levels(labels: NDArray[Any]) -> NDArray[Any] | list[NDArray[Any]]:
     return levels if len(levels) > 1 else labels
 
 
-def class_colors(classes: Sequence[SegmentClass]) -> DirectLabelColormap:
-    """Return the colours of the classes for a Labels layer; the background is transparent."""
-    colors: dict[int | None, Any] = {n: c.color for n, c in enumerate(classes) if n > 0}
-    return DirectLabelColormap(color_dict={**colors, 0: "transparent", None: "transparent"})
+def class_colors(classes: Sequence[SegmentClass]) -> CyclicLabelColormap:
+    """Return the colours of the classes for a Labels layer; the background is transparent.
+
+    A cycle of as many colours as classes: napari maps colours one by one with code that takes
+    two seconds to load.
+    """
+    return CyclicLabelColormap(colors=["transparent", *(c.color for c in classes[1:])])
 
 
 def add_class_layer(

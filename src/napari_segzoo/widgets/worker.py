@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QWidget
 from superqt.utils import GeneratorWorker
 
 from ..errors import RunError, SegzooError, memory_ran_out
+from .openmp import end_waiting_threads
 from .torch_import import make_torch_safe
 
 CLOSING_TIMEOUT = 60.0
@@ -68,6 +69,8 @@ def _guarded(make: Work, events: deque[Any]) -> Generator[None, None, None]:
     except RuntimeError as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"The run failed: {first_line}") from error
+    finally:
+        end_waiting_threads()
 
 
 class Job(QObject):
@@ -163,6 +166,7 @@ class Job(QObject):
             if not (self._abandoned or (replaced and isinstance(event, self._latest))):
                 self.yielded.emit(event)
         self._handing_over = False
+        end_waiting_threads()
         if self._over:
             self._end()
 
