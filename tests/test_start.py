@@ -252,7 +252,10 @@ def test_who_outlines_some_objects_does_not_say_that_the_others_are_none(object_
     (told,) = left_open(image, some, object_base, steps=None, budget=1e-3)
     assert told.startswith("In 1 image(s) there was no time")
     assert left_open(image, some, object_base, unlabeled="background") == []
-    assert left_open(image, some, None, architecture_options={"widths": (8, 16)}) == []
+    small = {"architecture_options": {"widths": (8, 16)}}
+    (told,) = left_open(image, some, None, **small)
+    assert told.startswith("What is not outlined counts as background")
+    assert left_open(image, some, None, unlabeled="background", **small) == []
 
 
 def test_objects_that_are_not_outlined():

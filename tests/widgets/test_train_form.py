@@ -63,9 +63,9 @@ def test_what_is_typed_is_taken_or_taken_back(train, qtbot):
 
     def type_into_it(text):
         start.window().activateWindow()
+        train.form.amount.setFocus()
         start.setFocus()
-        qtbot.waitUntil(start.hasFocus, timeout=30_000)
-        start.lineEdit().selectAll()
+        qtbot.waitUntil(start.lineEdit().hasSelectedText, timeout=30_000)
         QTest.keyClicks(start.lineEdit(), text)
 
     type_into_it("transformer")
@@ -204,6 +204,10 @@ def test_a_bundled_model_is_suggested_until_another_is_chosen(
     assert form.choice() is None
     assert form.options().architecture == "vnet" and form.ndim.isEnabled()
     choose(make_model())
+    assert form.choice() is train._shared.choice
+    form.task.setCurrentIndex(form.task.findData("instances"))
+    assert form.choice().info.name == "nuclei", "a model of classes knows no objects"
+    form.task.setCurrentIndex(form.task.findData("semantic"))
     assert form.choice() is train._shared.choice
     train._shared.choose(None)
     assert form.choice().info.name == "generalist-2d"

@@ -22,6 +22,12 @@ def notes(drawn: Drawn, job: Job) -> Iterator[str]:
             "outlined yet, so they count as background; give the training more "
             "seconds if there are some."
         )
+    finds_objects = job.base is not None and job.base.info.task == "instances"
+    if (job.options.task, job.options.unlabeled) == ("instances", "ignore") and not finds_objects:
+        yield (
+            "What is not outlined counts as background; if that is wrong, outline all objects, or "
+            "start from a model that finds such objects, as nuclei does in planes."
+        )
     classes = {c for item in drawn.training for c in item.drawn}
     missing = [n for n in range(job.info.num_outputs) if n not in classes]
     if missing and job.options.task == "semantic":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtGui import QFocusEvent
 from superqt import QSearchableComboBox
 
 from .forms import narrow
@@ -13,6 +14,8 @@ SEARCHED = Qt.ItemDataRole.UserRole + 1
 
 class SearchCombo(QSearchableComboBox):
     """Takes what is typed for the first entry in which it occurs, and shows what it takes.
+
+    A click into the text selects it, so that what is typed takes its place.
 
     Signals
     -------
@@ -33,6 +36,11 @@ class SearchCombo(QSearchableComboBox):
         """Add an entry that is found by its title and by what is told about it."""
         self.addItem(title, entry)
         self.setItemData(self.count() - 1, f"{title} {about}", SEARCHED)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Select the text once the click that brought the focus is over."""
+        super().focusInEvent(event)
+        QTimer.singleShot(0, self.lineEdit().selectAll)
 
     def _take_first_match(self) -> None:
         completer, typed = self.completer(), self.lineEdit().text()

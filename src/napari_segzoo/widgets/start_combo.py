@@ -14,7 +14,8 @@ SHARED = ""
 class StartCombo(SearchCombo):
     """Offers the shared model, the bundled ones and new networks.
 
-    The shared model is chosen if there is one, else what is suggested, until the user chooses.
+    Until the user chooses, the shared model is chosen if there is one and it can tell objects apart
+    where that is wanted, else what is suggested.
     """
 
     def __init__(self, shared: SharedModel) -> None:
@@ -41,10 +42,21 @@ class StartCombo(SearchCombo):
         self.setCurrentIndex(self.findData(name))
 
     def suggest(self, name: str) -> None:
-        """Choose a bundled model unless the user has chosen something else."""
-        before, self._suggested = self._suggested, name
+        """Choose a bundled model unless something better or the user's choice is there."""
+        before = self._preferred()
+        self._suggested = name
         if self.currentData() == before:
-            self.choose(name)
+            self.choose(self._preferred())
+
+    def _preferred(self) -> str:
+        choice, suggested = self._shared.choice, self._bundled[self._suggested].info
+        if choice is None:
+            return self._suggested
+        if choice.info is None:
+            return choice.architecture
+        assert suggested is not None
+        lacks_objects = suggested.task == "instances" != choice.info.task
+        return self._suggested if lacks_objects else SHARED
 
     def _offer(self) -> None:
         choice = self._shared.choice
@@ -58,7 +70,4 @@ class StartCombo(SearchCombo):
         for spec in list_models():
             about = f"{spec.name} {spec.family} {spec.reference}"
             self.offer(f"new {spec.title}", spec.name, about)
-        if choice is None:
-            self.choose(self._suggested)
-        elif choice.info is None:
-            self.choose(choice.architecture)
+        self.choose(self._preferred())
