@@ -18,7 +18,13 @@ from napari_segzoo.training.data import IGNORE, interior_and_border, training_im
 from napari_segzoo.training.head import fit_head
 from napari_segzoo.training.not_outlined import not_outlined
 from napari_segzoo.training.pseudo_labels import PseudoLabels
-from napari_segzoo.training.start import Merged, count_objects
+from napari_segzoo.training.start import (
+    KEEP_CORRECTED,
+    KEEP_KNOWN,
+    Merged,
+    count_objects,
+    make_start,
+)
 from napari_segzoo.training.undrawn import UndrawnLoss
 
 
@@ -149,12 +155,49 @@ def test_a_base_that_knows_nothing_gets_a_fitted_last_layer():
     assert dice(segzoo.predict(after, image) > 0, truth) > 0.7
 
 
+@pytest.fixture(scope="module")
+def from_strokes():
+    """A model that strokes on squares made, the image and the strokes."""
+    image, truth = squares()
+    drawn = strokes(~truth, truth)
+    options = {"widths": (8, 16)}
+    return tune(image, drawn, steps=40, architecture_options=options), image, truth, drawn
+
+
+def held_by(monkeypatch, image, drawn, base):
+    """How much a training holds what `base` says where nothing is drawn; 0 if not at all."""
+    seen = []
+    monkeypatch.setattr(
+        "napari_segzoo.training.start.make_start",
+        lambda job: seen.append(make_start(job)) or seen[-1],
+    )
+    tune(image, drawn, base=base, steps=1)
+    (start,) = seen
+    return start.undrawn.keep if start.undrawn.teacher is not None else 0.0
+
+
+def test_strokes_that_correct_a_model_of_strokes_leave_it_what_it_knows(from_strokes, monkeypatch):
+    """Most of what is drawn now is drawn where the model is wrong."""
+    model, image, truth, drawn = from_strokes
+    assert held_by(monkeypatch, image, drawn, model) == KEEP_KNOWN
+    corrected = drawn.copy()
+    corrected[tuple(np.argwhere(truth & (drawn == 0))[:100].T)] = 1
+    assert held_by(monkeypatch, image, corrected, model) == KEEP_CORRECTED
+
+
+def test_strokes_that_contradict_another_model_do_not(trained, monkeypatch):
+    model, image, truth = trained
+    drawn = strokes(~truth, truth)
+    drawn[tuple(np.argwhere(truth & (drawn == 0))[:100].T)] = 1
+    assert held_by(monkeypatch, image, drawn, model) == 0.0
+
+
 def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
     image, truth = squares()
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = fit_head(network, network, [item], (32, 32), 2, 0, False, Augmentation())
+    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, Augmentation())
     assert found is None
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,8 @@ PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
 """Most voxels of each class, and of those not drawn, that are taken from one patch."""
 KNOWN = 0.65
-"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
+"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere. What was
+drawn since they were trained counts as corrections, which they need not recognise."""
 RIDGE = {True: 1e-4, False: 3e-2}
 """Weight of the squared coefficients, with and without voxels labelled by the old outputs."""
 REGRESSION_STEPS = 60
@@ -50,9 +52,12 @@ class HeadFit:
     ----------
     stands_for : Tensor of int64, (C,), or None
         The drawn class that each of the old outputs stands for, if they were trusted.
+    recognised : float
+        Share of the drawn voxels that the old outputs recognise, of the class with the least.
     """
 
     stands_for: Tensor | None
+    recognised: float
 
 
 def fit_head(
@@ -63,6 +68,7 @@ def fit_head(
     count: int,
     seed: int,
     same_classes: bool,
+    drawn_before: Mapping[int, int] | None,
     augmentation: Augmentation,
 ) -> HeadFit | None:
     """Fit the last layer of `network` by logistic regression on drawn voxels.
@@ -87,6 +93,8 @@ def fit_head(
         Of the choice of voxels.
     same_classes : bool
         Whether both networks are for the same classes; then the last layer stays.
+    drawn_before : mapping of int to int, optional
+        Voxels of each class that `old` was trained on, if those were strokes, too.
     augmentation : Augmentation
         How patches are changed.
 
@@ -107,11 +115,26 @@ def fit_head(
     drawn = sample.target != IGNORE
     shares = _shares(before[drawn].argmax(1), sample.target[drawn], count, before.shape[1])
     stands_for = torch.arange(count) if same_classes else shares.argmax(0)
-    classes = {c for item in training for c in item.drawn}
-    trusted = min(float(shares[k][stands_for == k].sum()) for k in classes) > KNOWN
+    recognised = {
+        k: float(shares[k][stands_for == k].sum()) for k in {c for i in training for c in i.drawn}
+    }
+    older = _older_share(training, drawn_before)
+    trusted = all(share > KNOWN * older.get(k, 1.0) for k, share in recognised.items())
     if not same_classes:
         _fit(head, before, sample, stands_for if trusted else None, count)
-    return HeadFit(stands_for if trusted else None)
+    return HeadFit(stands_for if trusted else None, min(recognised.values()))
+
+
+def _older_share(
+    training: Sequence[TrainingImage], drawn_before: Mapping[int, int] | None
+) -> dict[int, float]:
+    """Share of the drawn voxels of each class that cannot be corrections; empty if unknown."""
+    if drawn_before is None:
+        return {}
+    drawn: Counter[int] = Counter()
+    for item in training:
+        drawn.update({k: len(voxels) for k, voxels in item.drawn.items()})
+    return {k: min(1.0, drawn_before.get(k, 0) / n) for k, n in drawn.items()}
 
 
 def _fit(

@@ -155,6 +155,17 @@ class Job:
         before = self.base.info
         return (before.classes, before.task) == (self.info.classes, self.info.task)
 
+    @property
+    def drawn_before(self) -> Mapping[int, int] | None:
+        """Voxels of each class that the base was trained on, if it was on strokes of the same."""
+        if self.base is None or not (self.same_classes and self.options.sparse):
+            return None
+        made = self.base.info.provenance
+        found = made.get("labelled_voxels")
+        if made.get("unlabeled") != "ignore" or not isinstance(found, dict):
+            return None
+        return {int(k) - 1: n for k, n in found.items() if k.isdecimal() and isinstance(n, int)}
+
 
 def usual_rate(ndim: int, from_base: bool, sparsity: float) -> float:
     """Return the highest learning rate if none is asked for; `sparsity` as in `Drawn`."""

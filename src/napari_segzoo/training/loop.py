@@ -265,6 +265,7 @@ class _Trainer:
             "seed": job.options.seed,
             "loss": job.options.loss,
             "tune": job.options.tune,
+            "unlabeled": job.options.unlabeled,
             "images": len(self.drawn.training),
             "labelled_voxels": {str(k): v for k, v in self.drawn.labelled_voxels.items()},
             "validation_dice": validation,

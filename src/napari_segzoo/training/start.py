@@ -27,6 +27,9 @@ out the more is drawn."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
+KEEP_CORRECTED, CONFIRMED = 2.0, 0.95
+"""The same for a base that strokes of the same classes made, once further strokes correct it: fewer
+than so many of the drawn voxels of a class are recognised."""
 AGREE = 4.0
 """Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60
@@ -109,11 +112,12 @@ def make_start(job: Job) -> Start:
         count,
         job.options.seed,
         job.same_classes,
+        job.drawn_before,
         choose_augmentation(job.body_scans),
     )
     undrawn = UndrawnLoss()
     if sparse:
-        undrawn = _what_to_keep(fit, network, old, count, job.drawn.sparsity)
+        undrawn = _what_to_keep(fit, network, old, job)
     share = 1.0
     if job.options.task == "instances" and fit is not None and fit.stands_for is not None:
         objects = sum(count_objects(item) for item in job.training)
@@ -131,12 +135,15 @@ def count_objects(item: TrainingImage) -> int:
     return int(ndi.label(item.target.numpy() == 1)[1])
 
 
-def _what_to_keep(
-    fit: HeadFit | None, network: nn.Module, old: nn.Module, count: int, sparsity: float
-) -> UndrawnLoss:
+def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: Job) -> UndrawnLoss:
+    sparsity = job.drawn.sparsity
     if fit is not None and fit.stands_for is not None:
-        teacher = Merged(old, fit.stands_for, count)
-        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, KEEP_FITTED)
+        teacher = Merged(old, fit.stands_for, job.info.num_outputs)
+        smooth = SMOOTHNESS_KNOWN * sparsity
+        if job.drawn_before is None:
+            return UndrawnLoss(smooth, KEEP_KNOWN, teacher, KEEP_FITTED)
+        keep = KEEP_KNOWN if fit.recognised >= CONFIRMED else KEEP_CORRECTED
+        return UndrawnLoss(smooth, keep, teacher, KEEP_CORRECTED)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
         return alone
