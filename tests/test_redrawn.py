@@ -6,6 +6,7 @@ import torch
 
 import napari_segzoo as segzoo
 from napari_segzoo.training import Finished, Note, Redrawn, StepDone
+from napari_segzoo.training.undrawn import UndrawnLoss
 
 SMALL = {"widths": (8, 16)}
 BEYOND = "stop and train again"
@@ -211,3 +212,12 @@ def test_from_a_base(image):
     plain = train(image, strokes(1, 2, 3), **options)
     events = train(image, strokes(1, 2, 3), later=more, **options)
     assert events[-1].labelled_voxels[3] > plain[-1].labelled_voxels[3]
+
+
+def test_what_is_drawn_meanwhile_counts_as_corrections(image, monkeypatch):
+    seen = []
+    monkeypatch.setattr(UndrawnLoss, "expect_corrections", seen.append)
+    train(image, strokes(1, 2, 3))
+    assert not seen
+    train(image, strokes(1, 2, 3), later=strokes(1, 2))
+    assert len(seen) == 1

@@ -19,13 +19,12 @@ from napari_segzoo.training.head import fit_head
 from napari_segzoo.training.not_outlined import not_outlined
 from napari_segzoo.training.pseudo_labels import PseudoLabels
 from napari_segzoo.training.start import (
-    KEEP_CORRECTED,
     KEEP_KNOWN,
     Merged,
     count_objects,
     make_start,
 )
-from napari_segzoo.training.undrawn import UndrawnLoss
+from napari_segzoo.training.undrawn import KEEP_CORRECTED, UndrawnLoss
 
 
 def tune(image, labels, **options):
@@ -241,6 +240,17 @@ def test_a_teacher_that_the_strokes_contradict_is_doubted(right, left):
     values = [float(loss(logits, batch, torch.float32)) for _ in range(60)]
     assert len(set(values[:39])) == 1, "early on, all may be wrong"
     assert values[-1] == pytest.approx(values[0] * left / 2)
+
+
+def test_a_teacher_that_is_corrected_is_doubted_less():
+    loss = UndrawnLoss(keep=10.0, teacher=torch.nn.Identity(), keep_doubted=0.1)
+    loss.expect_corrections()
+    logits = F.one_hot(torch.zeros(1, 4, 4, dtype=torch.int64), 2).movedim(-1, 1).float()
+    target = torch.full((1, 4, 4), IGNORE)
+    target[0, 0], target[0, 1] = 0, 1
+    batch = Batch(logits, logits, target, None)
+    values = [float(loss(logits, batch, torch.float32)) for _ in range(60)]
+    assert values[-1] == pytest.approx(values[0] * KEEP_CORRECTED / 10)
 
 
 def test_an_average_goes_a_share_of_the_way():

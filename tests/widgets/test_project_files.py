@@ -98,6 +98,10 @@ def test_all_that_was_there_comes_back(
     train.copy_command()
     assert "Copied." in train.status.text(), "the layers know their files"
 
+    assert train.plot.losses and train.undo_button.isEnabled()
+    train.project.open(moved / "work.json")
+    assert not train.plot.losses and not train.undo_button.isEnabled(), "that was another project"
+
 
 def test_validation_images_and_held_out_strokes_come_back(
     viewer, open_dock, choose, make_model, finish, save, tmp_path, blobs

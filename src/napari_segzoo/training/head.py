@@ -119,7 +119,7 @@ def fit_head(
         k: float(shares[k][stands_for == k].sum()) for k in {c for i in training for c in i.drawn}
     }
     older = _older_share(training, drawn_before)
-    trusted = all(share > KNOWN * older.get(k, 1.0) for k, share in recognised.items())
+    trusted = all(share >= KNOWN * older.get(k, 1.0) for k, share in recognised.items())
     if not same_classes:
         _fit(head, before, sample, stands_for if trusted else None, count)
     return HeadFit(stands_for if trusted else None, min(recognised.values()))

@@ -156,6 +156,7 @@ class _Trainer:
         if drawn is None:
             return
         self._learn_from(leave_open(drawn, self.finder, self.job), step)
+        self.undrawn.expect_corrections()
         yield Redrawn(step, drawn.labelled_voxels)
         yield from map(Note, notes(self.drawn, self.job))
 

@@ -19,7 +19,7 @@ from .augment import choose_augmentation
 from .data import TrainingImage
 from .head import HeadFit, fit_head
 from .job import Job
-from .undrawn import UndrawnLoss
+from .undrawn import KEEP_CORRECTED, UndrawnLoss
 
 SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
 """Weight of the smoothness of what is not drawn; less if the base knows the drawn classes. It fades
@@ -27,9 +27,9 @@ out the more is drawn."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
-KEEP_CORRECTED, CONFIRMED = 2.0, 0.95
-"""The same for a base that strokes of the same classes made, once further strokes correct it: fewer
-than so many of the drawn voxels of a class are recognised."""
+CONFIRMED = 0.95
+"""Share of the drawn voxels of each class that a base made of such strokes recognises unless they
+correct it."""
 AGREE = 4.0
 """Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60

@@ -12,6 +12,8 @@ from .batch import Batch
 from .data import IGNORE
 from .smoothness import smoothness
 
+KEEP_CORRECTED = 2.0
+"""Weight of what a teacher says that strokes correct."""
 GROWING = 40
 PATIENCE, LEARNT, MEMORY = 40, 0.82, 0.05
 """From this step on, so much of the worst drawn class must be right, on average over the latest
@@ -89,6 +91,11 @@ class UndrawnLoss:
             weight = self.keep * min(1.0, self._guessed / GROWING)
             total = total + weight * _disagreement(logits, batch.guess, undrawn)
         return total
+
+    def expect_corrections(self) -> None:
+        """Doubt the teacher less if what is drawn from now on is not learnt beside what it says."""
+        if self.keep_doubted is not None:
+            self.keep_doubted = max(self.keep_doubted, KEEP_CORRECTED)
 
     def _look_at(self, logits: Tensor, target: Tensor) -> None:
         """Doubt the teacher if what is drawn is not learnt."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.layers import Layer
 from napari.utils.notifications import show_error
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from ..errors import InputError, SegzooError
@@ -113,7 +114,15 @@ class SaveRun:
 
 
 class ProjectButtons(QWidget):
-    """Saves what the parts of the Train dock show, and shows it again."""
+    """Saves what the parts of the Train dock show, and shows it again.
+
+    Signals
+    -------
+    opened()
+        When another project is about to be shown.
+    """
+
+    opened = Signal()
 
     def __init__(
         self,
@@ -179,6 +188,7 @@ class ProjectButtons(QWidget):
         except SegzooError as error:
             self._complain(error)
             return
+        self.opened.emit()
         layers = [add_image_file(self._viewer, image) for image, _ in pairs]
         for file in (*project.labels, *project.validation_labels):
             self._saved.know(Path(file))
@@ -187,6 +197,7 @@ class ProjectButtons(QWidget):
             self._pairs.add_drawing(row, drawn)
         if model:
             self._shared.choose(model)
+        self._viewer.reset_view()
         self._form.show_project(project)
         self._classes.set_class_names(project.class_names)
         self._status.begin(f"Opened {Path(path).name}: draw more, or press Train.")

@@ -81,6 +81,7 @@ class TrainDock(Dock):
         self.pairs.complained.connect(self._complain)
         self.classes.counted.connect(self.saved.look_again)
         self.form.changed.connect(self._watch_drawing)
+        self.project.opened.connect(self._forget)
         self._shared.changed.connect(self._on_model)
         self._job.yielded.connect(self._on_event)
         self._job.failed.connect(self.status.complain)
@@ -248,6 +249,13 @@ class TrainDock(Dock):
             self.status.say(event)
         elif isinstance(event, Finished):
             self._finish(event)
+
+    def _forget(self) -> None:
+        """Forget the trainings of before."""
+        self._last = None
+        self._undo.forget()
+        self.progress.forget()
+        self._set_running(False)
 
     def _finish(self, event: Finished) -> None:
         if event.steps == 0:

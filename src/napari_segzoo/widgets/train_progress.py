@@ -48,7 +48,12 @@ class TrainProgress(QWidget):
 
             self.plot = LossPlot(self._viewer)
             self._column.insertWidget(1, self.plot)
-        self.plot.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Show an empty curve, if there is one, and no score."""
+        if self.plot is not None:
+            self.plot.clear()
         self.score.hide()
 
     def fill(self, share: float) -> None:

@@ -60,6 +60,10 @@ class Undo:
             self._live.go_back(self._preview)
         self.under_way = False
 
+    def forget(self) -> None:
+        """Forget the trainings that could be undone."""
+        self._steps.clear()
+
     def go_back(self) -> str:
         """Undo the last training and return a sentence on it."""
         before = self._steps.pop()
