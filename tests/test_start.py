@@ -18,13 +18,9 @@ from napari_segzoo.training.data import IGNORE, interior_and_border, training_im
 from napari_segzoo.training.head import fit_head
 from napari_segzoo.training.not_outlined import not_outlined
 from napari_segzoo.training.pseudo_labels import PseudoLabels
-from napari_segzoo.training.start import (
-    KEEP_KNOWN,
-    Merged,
-    count_objects,
-    make_start,
-)
-from napari_segzoo.training.undrawn import KEEP_CORRECTED, UndrawnLoss
+from napari_segzoo.training.start import KEEP_KNOWN, Merged, count_objects, make_start
+from napari_segzoo.training.trust import correct_it
+from napari_segzoo.training.undrawn import UndrawnLoss
 
 
 def tune(image, labels, **options):
@@ -181,7 +177,7 @@ def test_strokes_that_correct_a_model_of_strokes_leave_it_what_it_knows(from_str
     assert held_by(monkeypatch, image, drawn, model) == KEEP_KNOWN
     corrected = drawn.copy()
     corrected[tuple(np.argwhere(truth & (drawn == 0))[:100].T)] = 1
-    assert held_by(monkeypatch, image, corrected, model) == KEEP_CORRECTED
+    assert held_by(monkeypatch, image, corrected, model) == KEEP_KNOWN
 
 
 def test_strokes_that_contradict_another_model_do_not(trained, monkeypatch):
@@ -191,12 +187,50 @@ def test_strokes_that_contradict_another_model_do_not(trained, monkeypatch):
     assert held_by(monkeypatch, image, drawn, model) == 0.0
 
 
+@pytest.mark.parametrize("base", ["trained", "object_base"])
+def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, request):
+    """All of them contradict it: it is corrected, not turned upside down."""
+    model = request.getfixturevalue(base)
+    model = model[0] if base == "trained" else model
+    image, truth = squares(seed=1)
+    found = segzoo.predict(model, image, output="labels") > 0
+    before = dice(found, truth)
+    assert before > 0.8
+    wrong = np.zeros(truth.shape, np.uint8)
+    wrong[tuple(np.argwhere(found)[:12].T)], wrong[tuple(np.argwhere(~found)[-12:].T)] = 1, 2
+    after = tune(image, wrong, base=model, steps=30)
+    assert dice(segzoo.predict(after, image, output="labels") > 0, truth) > before - 0.25
+
+
+@pytest.mark.parametrize(
+    "share_right, fainter, corrected",
+    [
+        ((0.1, 0.1), False, True),
+        ((0.45, 0.6), False, True),
+        ((0.95, 0.02), False, False),
+        ((0.6, 0.0), False, False),
+        ((1.0, 0.0), True, True),
+    ],
+    ids=["all wrong", "half wrong", "another thing", "another, found elsewhere", "fainter objects"],
+)
+def test_corrections_are_told_from_strokes_on_something_else(share_right, fainter, corrected):
+    n = 100
+    target = torch.arange(2).repeat_interleave(n)
+    foreground = torch.cat(
+        [torch.arange(n) >= n * share_right[0], torch.arange(n) < n * share_right[1]]
+    ).float()
+    if fainter:
+        foreground = torch.cat([torch.full((n,), 0.01), torch.full((n,), 0.3)])
+    probabilities = torch.stack([1 - foreground, foreground], 1)
+    assert correct_it(share_right, probabilities, target) == corrected
+
+
 def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
     image, truth = squares()
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, Augmentation())
+    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, False, Augmentation())
     assert found is None
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 
@@ -242,7 +276,7 @@ def test_a_teacher_that_the_strokes_contradict_is_doubted(right, left):
     assert values[-1] == pytest.approx(values[0] * left / 2)
 
 
-def test_a_teacher_that_is_corrected_is_doubted_less():
+def test_a_teacher_is_not_doubted_for_what_corrects_it():
     loss = UndrawnLoss(keep=10.0, teacher=torch.nn.Identity(), keep_doubted=0.1)
     loss.expect_corrections()
     logits = F.one_hot(torch.zeros(1, 4, 4, dtype=torch.int64), 2).movedim(-1, 1).float()
@@ -250,7 +284,7 @@ def test_a_teacher_that_is_corrected_is_doubted_less():
     target[0, 0], target[0, 1] = 0, 1
     batch = Batch(logits, logits, target, None)
     values = [float(loss(logits, batch, torch.float32)) for _ in range(60)]
-    assert values[-1] == pytest.approx(values[0] * KEEP_CORRECTED / 10)
+    assert values[-1] == pytest.approx(values[0])
 
 
 def test_an_average_goes_a_share_of_the_way():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +15,13 @@ from torch.nn import functional as F
 from .augment import Augmentation, draw_centre, sample_patch
 from .data import IGNORE, TrainingImage
 from .step import find_memory_format
+from .trust import correct_it
 
 PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
 """Most voxels of each class, and of those not drawn, that are taken from one patch."""
 KNOWN = 0.65
-"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere. What was
-drawn since they were trained counts as corrections, which they need not recognise."""
+"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
 RIDGE = {True: 1e-4, False: 3e-2}
 """Weight of the squared coefficients, with and without voxels labelled by the old outputs."""
 REGRESSION_STEPS = 60
@@ -51,13 +50,10 @@ class HeadFit:
     Parameters
     ----------
     stands_for : Tensor of int64, (C,), or None
-        The drawn class that each of the old outputs stands for, if they were trusted.
-    recognised : float
-        Share of the drawn voxels that the old outputs recognise, of the class with the least.
+        The drawn class that each of the old outputs stands for, if these are kept.
     """
 
     stands_for: Tensor | None
-    recognised: float
 
 
 def fit_head(
@@ -68,7 +64,8 @@ def fit_head(
     count: int,
     seed: int,
     same_classes: bool,
-    drawn_before: Mapping[int, int] | None,
+    expected: Sequence[int] | None,
+    goes_on: bool,
     augmentation: Augmentation,
 ) -> HeadFit | None:
     """Fit the last layer of `network` by logistic regression on drawn voxels.
@@ -92,9 +89,11 @@ def fit_head(
     seed : int
         Of the choice of voxels.
     same_classes : bool
-        Whether both networks are for the same classes; then the last layer stays.
-    drawn_before : mapping of int to int, optional
-        Voxels of each class that `old` was trained on, if those were strokes, too.
+        Whether both networks have the same outputs; then the last layer stays.
+    expected : sequence of int, optional
+        The class that each output of `old` stands for, if its classes are those that are drawn.
+    goes_on : bool
+        Whether strokes of the same classes made `old`.
     augmentation : Augmentation
         How patches are changed.
 
@@ -114,27 +113,26 @@ def fit_head(
     before = _linear(old_head, sample.features)
     drawn = sample.target != IGNORE
     shares = _shares(before[drawn].argmax(1), sample.target[drawn], count, before.shape[1])
-    stands_for = torch.arange(count) if same_classes else shares.argmax(0)
+    stands_for = shares.argmax(0) if expected is None else torch.tensor(expected)
     recognised = {
         k: float(shares[k][stands_for == k].sum()) for k in {c for i in training for c in i.drawn}
     }
-    older = _older_share(training, drawn_before)
-    trusted = all(share >= KNOWN * older.get(k, 1.0) for k, share in recognised.items())
+    trusted = all(share >= KNOWN for share in recognised.values())
+    merged = _merge(before[drawn], stands_for, count)
+    corrected = not trusted and (
+        goes_on
+        or (expected is not None and correct_it(recognised.values(), merged, sample.target[drawn]))
+    )
+    known = stands_for if trusted or corrected else None
     if not same_classes:
-        _fit(head, before, sample, stands_for if trusted else None, count)
-    return HeadFit(stands_for if trusted else None, min(recognised.values()))
+        used = ~drawn if corrected else torch.ones_like(drawn)
+        _fit(head, before[used], Sample(sample.features[used], sample.target[used]), known, count)
+    return HeadFit(known)
 
 
-def _older_share(
-    training: Sequence[TrainingImage], drawn_before: Mapping[int, int] | None
-) -> dict[int, float]:
-    """Share of the drawn voxels of each class that cannot be corrections; empty if unknown."""
-    if drawn_before is None:
-        return {}
-    drawn: Counter[int] = Counter()
-    for item in training:
-        drawn.update({k: len(voxels) for k, voxels in item.drawn.items()})
-    return {k: min(1.0, drawn_before.get(k, 0) / n) for k, n in drawn.items()}
+def _merge(logits: Tensor, stands_for: Tensor, count: int) -> Tensor:
+    """Add up probabilities of outputs (N, C) that stand for the same class, to (N, K)."""
+    return torch.softmax(logits, 1) @ F.one_hot(stands_for, count).float()
 
 
 def _fit(
@@ -151,8 +149,7 @@ def _fit(
     sizes = torch.bincount(sample.target[drawn], minlength=count).clamp_min(1)
     weight[drawn] = (1 / (count * sizes))[sample.target[drawn]]
     if stands_for is not None:
-        merged = torch.softmax(before, 1) @ F.one_hot(stands_for, count).float()
-        labels = torch.where(drawn[:, None], labels, merged)
+        labels = torch.where(drawn[:, None], labels, _merge(before, stands_for, count))
         weight[~drawn] = 1 / max(1, int((~drawn).sum()))
     used = weight > 0
     matrix, bias = _regress(

@@ -156,15 +156,21 @@ class Job:
         return (before.classes, before.task) == (self.info.classes, self.info.task)
 
     @property
-    def drawn_before(self) -> Mapping[int, int] | None:
-        """Voxels of each class that the base was trained on, if it was on strokes of the same."""
-        if self.base is None or not (self.same_classes and self.options.sparse):
+    def goes_on(self) -> bool:
+        """Whether the base was made by strokes of the same classes."""
+        made = {} if self.base is None else self.base.info.provenance
+        return self.same_classes and self.options.sparse and made.get("unlabeled") == "ignore"
+
+    @property
+    def stands_for(self) -> tuple[int, ...] | None:
+        """The class that each output of the base stands for; None if that is to be found out."""
+        if self.base is None or self.base.info.classes != self.info.classes:
             return None
-        made = self.base.info.provenance
-        found = made.get("labelled_voxels")
-        if made.get("unlabeled") != "ignore" or not isinstance(found, dict):
-            return None
-        return {int(k) - 1: n for k, n in found.items() if k.isdecimal() and isinstance(n, int)}
+        if self.same_classes:
+            return tuple(range(self.info.num_outputs))
+        if (self.base.info.task, self.info.task) == ("instances", "semantic"):
+            return (0, 1, 1)
+        return None
 
 
 def usual_rate(ndim: int, from_base: bool, sparsity: float) -> float:

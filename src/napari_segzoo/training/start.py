@@ -19,17 +19,15 @@ from .augment import choose_augmentation
 from .data import TrainingImage
 from .head import HeadFit, fit_head
 from .job import Job
-from .undrawn import KEEP_CORRECTED, UndrawnLoss
+from .undrawn import UndrawnLoss
 
 SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
 """Weight of the smoothness of what is not drawn; less if the base knows the drawn classes. It fades
 out the more is drawn."""
 KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
-and if only its last layer was fitted to them, or the strokes cannot be learnt beside it."""
-CONFIRMED = 0.95
-"""Share of the drawn voxels of each class that a base made of such strokes recognises unless they
-correct it."""
+and if only its last layer was fitted to them, or if outputs of other names that seemed to stand for
+them do not leave the strokes to be learnt."""
 AGREE = 4.0
 """Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60
@@ -112,7 +110,8 @@ def make_start(job: Job) -> Start:
         count,
         job.options.seed,
         job.same_classes,
-        job.drawn_before,
+        job.stands_for,
+        job.goes_on,
         choose_augmentation(job.body_scans),
     )
     undrawn = UndrawnLoss()
@@ -139,11 +138,8 @@ def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: 
     sparsity = job.drawn.sparsity
     if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, job.info.num_outputs)
-        smooth = SMOOTHNESS_KNOWN * sparsity
-        if job.drawn_before is None:
-            return UndrawnLoss(smooth, KEEP_KNOWN, teacher, KEEP_FITTED)
-        keep = KEEP_KNOWN if fit.recognised >= CONFIRMED else KEEP_CORRECTED
-        return UndrawnLoss(smooth, keep, teacher, KEEP_CORRECTED)
+        doubted = KEEP_FITTED if job.stands_for is None else None
+        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
         return alone

@@ -12,8 +12,6 @@ from .batch import Batch
 from .data import IGNORE
 from .smoothness import smoothness
 
-KEEP_CORRECTED = 2.0
-"""Weight of what a teacher says that strokes correct."""
 GROWING = 40
 PATIENCE, LEARNT, MEMORY = 40, 0.82, 0.05
 """From this step on, so much of the worst drawn class must be right, on average over the latest
@@ -93,9 +91,8 @@ class UndrawnLoss:
         return total
 
     def expect_corrections(self) -> None:
-        """Doubt the teacher less if what is drawn from now on is not learnt beside what it says."""
-        if self.keep_doubted is not None:
-            self.keep_doubted = max(self.keep_doubted, KEEP_CORRECTED)
+        """Hold on to what the teacher says even if what is drawn from now on is not learnt."""
+        self.keep_doubted = None
 
     def _look_at(self, logits: Tensor, target: Tensor) -> None:
         """Doubt the teacher if what is drawn is not learnt."""

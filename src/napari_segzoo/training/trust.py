@@ -1,0 +1,48 @@
+"""Whether strokes correct a network of the same classes, or are of something else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from scipy.stats import rankdata
+from torch import Tensor
+
+WRONG, FOUND, RIGHT = 0.5, 0.25, 0.8
+"""Strokes correct a network if it recognises less than the first share of each class, or more than
+the second and less than the third of each..."""
+TOLD_APART = 0.95
+"""...or if it tells the classes apart to this area under the ROC curve, but for the threshold."""
+
+
+def correct_it(recognised: Collection[float], probabilities: Tensor, target: Tensor) -> bool:
+    """Tell corrections from strokes on something else.
+
+    Who corrects a network draws where it is wrong, in all classes, or draws fainter objects of a
+    class that it finds. One for something else takes most of what is drawn for one class.
+
+    Parameters
+    ----------
+    recognised : collection of float
+        Share of the drawn voxels of each class that the network recognises.
+    probabilities : Tensor of float32, (N, K)
+        What it says of drawn voxels.
+    target : Tensor of int64, (N,)
+        Their classes.
+    """
+    least, most = min(recognised), max(recognised)
+    if most < WRONG or (least > FOUND and most < RIGHT):
+        return True
+    return all(
+        _area_under_curve(probabilities[:, k], target == k) >= TOLD_APART
+        for k in np.unique(target.numpy())
+    )
+
+
+def _area_under_curve(scores: Tensor, positive: Tensor) -> float:
+    """Share of pairs in which the positive has the higher score; 1 without such pairs."""
+    n, others = int(positive.sum()), int((~positive).sum())
+    if not n or not others:
+        return 1.0
+    ranks = rankdata(scores.numpy())[positive.numpy()]
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * others))
