@@ -113,6 +113,32 @@ def test_instances_do_not_depend_on_the_tiles_of_an_exact_run(small_blocks):
         np.testing.assert_array_equal(whole, other)
 
 
+def test_instances_have_exact_margins_unless_that_costs_too_much(small_blocks):
+    model, image = tiny_model(task="instances"), noise((150, 170))
+    whole, *others = (
+        segzoo.predict(model, image, output="instances", tile=tile) for tile in (256, 96, 64)
+    )
+    assert whole.max() > 20
+    for other in others:
+        np.testing.assert_array_equal(whole, other)
+
+
+def test_a_run_goes_on_with_the_blend_it_was_begun_with(tmp_path, small_blocks, monkeypatch):
+    monkeypatch.setattr(inference_files, "SAVE_SECONDS", 0)
+    model, image = tiny_model(task="instances"), noise((150, 170))
+    path, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
+    options = PredictOptions(tile=64, output="instances")
+    segzoo.predict(model, image, out=whole, tile=64, output="instances")
+    events = prepare_file(model, image, path, options=options).run()
+    for event in events:
+        if isinstance(event, TileDone) and event.done == 3:
+            break
+    events.close()
+    monkeypatch.setattr("napari_segzoo.inference.plan.MOST_TIMES", 0)
+    segzoo.predict(model, image, out=path, tile=64, output="instances", resume=True)
+    assert path.read_bytes() == whole.read_bytes()
+
+
 def test_a_file_holds_the_same_objects_as_a_run_in_memory(tmp_path, small_blocks):
     model, image = tiny_model(task="instances"), noise((3, 90, 80))
     options = {"axes": "ZYX", "tile": 32, "output": "instances"}

@@ -78,6 +78,30 @@ def test_the_exact_blend_never_gets_a_tile_smaller_than_its_margins():
     assert fit.overlap(fit.tile(512**2)) == (192, 192)
 
 
+@pytest.mark.parametrize(
+    "options, blend",
+    [
+        ({"output": "instances"}, "exact"),
+        ({"output": "instances", "tile": 64}, "exact"),
+        ({"output": "instances", "tile": 32}, "gaussian"),
+        ({"output": "instances", "tile": 16}, "gaussian"),
+        ({"output": "instances", "overlap": 0.5}, "gaussian"),
+        ({"output": "instances", "blend": "gaussian"}, "gaussian"),
+        ({"output": "labels"}, "gaussian"),
+        ({"output": "probabilities"}, "gaussian"),
+    ],
+)
+def test_only_objects_get_exact_margins_by_themselves(options, blend):
+    made = planned(tiny_model(task="instances"), (300, 300), **options)
+    assert made.tiling.blend == blend
+    assert f"{blend} blend" in made.summary()
+
+
+def test_objects_of_a_network_that_sees_the_whole_image_are_blended():
+    made = planned(tiny_model(norm="instance"), (300, 300), tile=64, output="instances")
+    assert made.tiling.blend == "gaussian"
+
+
 def planned(model, shape, **options):
     layout = find_layout(shape, None, ndim=model.info.ndim, in_channels=1)
     return make_plan(model, layout, PredictOptions(**options))
@@ -94,7 +118,8 @@ def every_run_is_long(monkeypatch):
     "options, on_trial",
     [
         ({}, True),
-        ({"output": "instances"}, True),
+        ({"output": "instances"}, False),
+        ({"output": "instances", "blend": "gaussian"}, True),
         ({"precision": "float32"}, False),
         ({"blend": "exact"}, False),
         ({"crf": True}, False),

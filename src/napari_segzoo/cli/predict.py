@@ -40,7 +40,7 @@ def predict(
     overlap: Annotated[
         float | None, typer.Option(help="Share of a tile that neighbours share, 0 to 1.")
     ] = None,
-    blend: Annotated[str, typer.Option(help="gaussian or exact.")] = "gaussian",
+    blend: Annotated[str, typer.Option(help="auto, gaussian or exact.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     engine: Annotated[str, typer.Option(help="auto, torch or openvino.")] = "auto",

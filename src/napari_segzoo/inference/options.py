@@ -24,7 +24,7 @@ class PredictOptions:
     output: str = "labels"
     tile: int | Sequence[int] | str = "auto"
     overlap: float | None = None
-    blend: str = "gaussian"
+    blend: str = "auto"
     device: str = "auto"
     precision: str = "auto"
     engine: str = "auto"
@@ -37,7 +37,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("output", self.output, OUTPUTS),
-            ("blend", self.blend, BLENDS),
+            ("blend", self.blend, ("auto", *BLENDS)),
             ("engine", self.engine, ENGINES),
             ("planes", self.planes, PLANES),
         ):

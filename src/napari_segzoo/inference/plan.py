@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ COLUMN_BYTES = 512 << 20
 """Sums held at once; several times more where a single tile takes much of it."""
 TRIAL_TILES, TRIAL_WORK = 6, 100_000_000_000
 """Runs of fewer tiles or multiply-adds are over before a trial of bfloat16 has paid."""
+MOST_TIMES = 6.0
+"""How often an exact blend that nobody asked for may compute a voxel, on average."""
 MEMORY_SHARE = 0.5
 """Part of the free memory that a run plans with."""
 
@@ -89,6 +92,11 @@ class Plan:
         own = prod(self.layout.leading_shape) * len(self.tiling)
         return own + sum(plan.tiles for plan in self.others)
 
+    @property
+    def times(self) -> float:
+        """How often a voxel is computed, on average over the image."""
+        return len(self.tiling) * prod(self.tiling.window_shape) / prod(self.tiling.shape)
+
     def summary(self) -> str:
         """Return the plan in one line."""
         tile = "×".join(str(n) for n in self.tiling.window_shape)
@@ -113,6 +121,8 @@ def make_plan(model: SegmentationModel, layout: Layout, options: PredictOptions)
         If an option is impossible, the device is missing, the exact blend is asked for a
         network that sees the whole image, or no tile fits into memory.
     """
+    if options.blend == "auto":
+        return _plan_by_output(model, layout, options)
     device = find_device("cpu" if options.engine == "openvino" else options.device)
     if options.engine == "openvino" and options.device not in ("auto", "cpu"):
         raise InputError(
@@ -133,6 +143,16 @@ def make_plan(model: SegmentationModel, layout: Layout, options: PredictOptions)
         batch = min(plan.batch, max(1, fitted // prod(tile)))
         plan = replace(plan, batch=batch, tile_bytes=plan.tile_bytes // plan.batch * batch)
     return plan
+
+
+def _plan_by_output(model: SegmentationModel, layout: Layout, options: PredictOptions) -> Plan:
+    """Plan an exact blend for objects, which depend on the tiles in another, if it pays."""
+    if options.output == "instances" and options.overlap is None:
+        with suppress(InputError):
+            exact = make_plan(model, layout, replace(options, blend="exact"))
+            if exact.times <= MOST_TIMES:
+                return exact
+    return make_plan(model, layout, replace(options, blend="gaussian"))
 
 
 def shrink_plan(model: SegmentationModel, plan: Plan, options: PredictOptions) -> Plan | None:

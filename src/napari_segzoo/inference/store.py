@@ -131,6 +131,7 @@ def is_complete(path: Path, made_by: str = "") -> bool:
 def _choices(plan: Plan) -> dict[str, Any]:
     return {
         "tile": plan.tiling.tile,
+        "blend": plan.tiling.blend,
         "overlap": plan.tiling.overlap,
         "device": plan.device,
         "precision": plan.precision,
@@ -150,10 +151,10 @@ def restore(run: Prediction, record: Mapping[str, Any]) -> None:
 
 def as_before(plan: Plan, record: Mapping[str, Any]) -> Plan:
     """Return the plan that an interrupted run had."""
-    overlap = tuple(record["overlap"])
+    tile, overlap = tuple(record["tile"]), tuple(record["overlap"])
     return replace(
         plan,
-        tiling=replace(plan.tiling, tile=tuple(record["tile"]), overlap=overlap),
+        tiling=replace(plan.tiling, tile=tile, overlap=overlap, blend=record["blend"]),
         device=record["device"],
         precision=record["precision"],
         on_trial=record["on_trial"],

@@ -27,6 +27,7 @@ PLANES_TIP = "How a 2D model sees a volume; three directions take three times as
 CRF_TIP = "A fully connected CRF afterwards, some seconds per Mpx"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+BLEND_TIP = "gaussian: smooth; exact: equal to one pass, slower; auto: exact for objects"
 
 
 class RunForm(QWidget):
@@ -45,7 +46,7 @@ class RunForm(QWidget):
         self.overlap.setSingleStep(0.05)
         self.overlap.setValue(-0.05)
         self.overlap.setSpecialValueText("auto")
-        self.blend = make_choice([(b, b) for b in ("gaussian", "exact")])
+        self.blend = make_choice([(b, b) for b in ("auto", "gaussian", "exact")])
         self.device = make_choice([(d, d) for d in DEVICES])
         self.device.setEditable(True)
         self.precision = make_choice([(p, p) for p in PRECISIONS])
@@ -111,7 +112,12 @@ class RunForm(QWidget):
         options = make_form()
         add_row(options, "Tile", self.tile, "Voxels a side, such as 256 or 32, 128, 128")
         add_row(options, "Overlap", self.overlap, "Share of a tile that neighbours have in common")
-        add_row(options, "Blend", self.blend, "gaussian: smooth; exact: equal to one pass")
+        add_row(
+            options,
+            "Blend",
+            self.blend,
+            "gaussian: smooth; exact: equal to one pass; auto: exact for objects",
+        )
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         add_row(options, "Precision", self.precision, "auto: 16 bits only where the labels stay")
         add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
