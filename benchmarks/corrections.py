@@ -1,11 +1,17 @@
-"""Score a second round: strokes where the model of the first round was wrong, as a table.
+"""Score corrections: strokes where a model is wrong, and training from it, as a table.
 
 usage: python benchmarks/corrections.py TASK [TASK ...] --data DATA [--base generalist-2d]
 
-Each TASK is one task of `few_shot.py`, DATA the folder with the sets its images come from. Round 1
-trains on the strokes; then up to four strokes per class are drawn along the largest errors on the
-drawn images. Round 2 trains on both, from the model of round 1 ("on") and from the base ("anew").
-Told are the Dice on the test images and the share of voxels corrected that are right.
+Each TASK is one task of `few_shot.py`, DATA the folder with the sets its images come from. Up to
+four strokes of each class in each image are drawn along the largest errors,
+
+- of the model that the strokes of the task made, on the images they are on, and trained on with
+  those ("second round");
+- of the same model, and of `nuclei` where the task is about nuclei, on the two test images that it
+  does worst on, and trained on alone ("own, new images" and "nuclei, new images").
+
+Told are the Dice on the images drawn on and on the other test images, before and after, and the
+share of corrected voxels that are right after it.
 """
 
 import argparse
@@ -68,12 +74,44 @@ def classes(model: segzoo.SegmentationModel, image: Image) -> Array:
     return segzoo.predict(model, image.data, axes=image.axes) + np.uint8(1)
 
 
-def test(model: segzoo.SegmentationModel, task: Path) -> float:
-    dice = []
-    for path in sorted((task / "test_labels").glob("*.tif")):
-        image = segzoo.open_image(task / "test_images" / path.name)
-        dice.append(mean_dice(tifffile.imread(path), classes(model, image) - 1))
-    return float(np.mean(dice))
+def score(model: segzoo.SegmentationModel, images: list[Image], truths: list[Array]) -> float:
+    pairs = zip(images, truths, strict=True)
+    return float(np.mean([mean_dice(t, classes(model, image) - 1) for image, t in pairs]))
+
+
+def tell(
+    name: str,
+    base: segzoo.SegmentationModel,
+    drawn: tuple[list[Image], list[Array], list[Array]],
+    rest: tuple[list[Image], list[Array]],
+    budget: float,
+) -> None:
+    """Draw corrections into the strokes on images with truths, train, and print a row."""
+    images, truths, strokes = drawn
+    rng = np.random.default_rng(0)
+    corrections = [
+        correct(truth, classes(base, image), rng)
+        for image, truth in zip(images, truths, strict=True)
+    ]
+    both = [np.where(c > 0, c, s) for c, s in zip(corrections, strokes, strict=True)]
+    model = train(images, both, base, budget)
+    pairs = zip(images, corrections, strict=True)
+    right = np.concatenate([(classes(model, image) == c)[c > 0] for image, c in pairs]).mean()
+    print(
+        f"| {name} | {score(base, images, truths):.3f} | {score(model, images, truths):.3f} "
+        f"| {right:.0%} | {score(base, *rest):.3f} | {score(model, *rest):.3f} |",
+        flush=True,
+    )
+
+
+def correct_new_images(
+    name: str, base: segzoo.SegmentationModel, tests: tuple[list[Image], list[Array]], budget: float
+) -> None:
+    images, truths = tests
+    dice = [score(base, [image], [truth]) for image, truth in zip(images, truths, strict=True)]
+    order = np.argsort(dice)
+    worst, rest = ([[values[n] for n in part] for values in tests] for part in np.split(order, [2]))
+    tell(name, base, (*worst, [np.zeros_like(t) for t in worst[1]]), (*rest,), budget)
 
 
 def main() -> None:
@@ -85,30 +123,23 @@ def main() -> None:
     parser.add_argument("--base", default="generalist-2d")
     parser.add_argument("--budget", type=float, default=60)
     a = parser.parse_args()
-    print("| task | round | Dice | corrections right |\n|---|---|---|---|", flush=True)
+    print("| task | drawn on | after | right | other images | after |\n|---|---|---|---|---|---|")
     for task in a.tasks:
         paths = sorted((task / "images").glob("*.tif"))
         images = [segzoo.open_image(path) for path in paths]
         strokes = [tifffile.imread(task / "scribbles" / path.name) for path in paths]
-        base = segzoo.load_model(a.base)
-        first = train(images, strokes, base, a.budget)
-        rng = np.random.default_rng(0)
-        corrected = [
-            correct(dense(a.data, task.name, path.stem), classes(first, image), rng)
-            for path, image in zip(paths, images, strict=True)
-        ]
-        both = [np.where(c > 0, c, s) for c, s in zip(corrected, strokes, strict=True)]
-        print(f"| {task.name} | 1 | {test(first, task):.3f} | 0 |", flush=True)
-        for name, start in (("2 on", first), ("2 anew", base)):
-            model = train(images, both, start, a.budget)
-            right = np.concatenate(
-                [
-                    (classes(model, image) == c)[c > 0]
-                    for image, c in zip(images, corrected, strict=True)
-                ]
-            )
-            dice = test(model, task)
-            print(f"| {task.name} | {name} | {dice:.3f} | {right.mean():.2f} |", flush=True)
+        truths = [dense(a.data, task.name, path.stem) for path in paths]
+        names = [path.name for path in sorted((task / "test_labels").glob("*.tif"))]
+        tests = (
+            [segzoo.open_image(task / "test_images" / name) for name in names],
+            [tifffile.imread(task / "test_labels" / name) for name in names],
+        )
+        first = train(images, strokes, segzoo.load_model(a.base), a.budget)
+        tell(f"{task.name}, second round", first, (images, truths, strokes), tests, a.budget)
+        correct_new_images(f"{task.name}, own, new images", first, tests, a.budget)
+        if task.name != "axon":
+            base = segzoo.load_model("nuclei")
+            correct_new_images(f"{task.name}, nuclei, new images", base, tests, a.budget)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 """Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
 and if only its last layer was fitted to them, or if outputs of other names that seemed to stand for
 them do not leave the strokes to be learnt."""
+CORRECT = 1.0
+"""Weight of what is drawn where a base that strokes made is wrong."""
 AGREE = 4.0
 """Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60
@@ -139,7 +141,8 @@ def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: 
     if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, job.info.num_outputs)
         doubted = KEEP_FITTED if job.stands_for is None else None
-        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted)
+        correct = CORRECT if job.goes_on else 0.0
+        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted, correct)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
         return alone

@@ -12,6 +12,8 @@ from .batch import Batch
 from .data import IGNORE
 from .smoothness import smoothness
 
+LEAST_WRONG = 50
+"""So few voxels to be corrected in a batch weigh less together."""
 GROWING = 40
 PATIENCE, LEARNT, MEMORY = 40, 0.82, 0.05
 """From this step on, so much of the worst drawn class must be right, on average over the latest
@@ -36,12 +38,16 @@ class UndrawnLoss:
     keep_doubted : float or None
         What `keep` becomes once what is drawn turns out not to be learnt beside what the teacher
         says; None to hold on to it.
+    correct : float
+        Weight of the cross-entropy on drawn voxels that the teacher gets wrong, times the share
+        of those that it gets right: a few corrections would be lost among older strokes.
     """
 
     smooth: float = 0.0
     keep: float = 0.0
     teacher: nn.Module | None = None
     keep_doubted: float | None = None
+    correct: float = 0.0
     _steps: int = 0
     _guessed: int = 0
     _right: float = 1.0
@@ -83,6 +89,8 @@ class UndrawnLoss:
             with torch.no_grad(), amp:
                 wanted = torch.softmax(self.teacher(batch.unchanged).float(), dim=1)
             total = total + self.keep * _disagreement(logits, wanted, undrawn)
+            if self.correct:
+                total = total + self.correct * _corrections(logits, batch.target, wanted)
         elif batch.guess is not None:
             self._guessed += 1
             undrawn &= batch.guess.sum(dim=1) > 0
@@ -103,6 +111,15 @@ class UndrawnLoss:
         self._right += MEMORY * (worst - self._right)
         if self._steps >= PATIENCE and self._right < LEARNT and self.keep_doubted is not None:
             self.keep, self.keep_doubted = self.keep_doubted, None
+
+
+def _corrections(logits: Tensor, target: Tensor, wanted: Tensor) -> Tensor:
+    """Mean cross-entropy on drawn voxels that the teacher gets wrong, times its share of others."""
+    drawn = target != IGNORE
+    wrong = drawn & (wanted.argmax(dim=1) != target)
+    entropy = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none")
+    right = 1 - wrong.sum() / drawn.sum().clamp_min(1)
+    return right * (entropy * wrong).sum() / wrong.sum().clamp_min(LEAST_WRONG)
 
 
 def _disagreement(logits: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
