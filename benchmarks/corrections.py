@@ -8,7 +8,7 @@ four strokes of each class in each image are drawn along the largest errors,
 - of the model that the strokes of the task made, on the images they are on, and trained on with
   those ("second round");
 - of the same model, and of `nuclei` where the task is about nuclei, on the two test images that it
-  does worst on, and trained on alone ("own, new images" and "nuclei, new images").
+  does worst on (one of two), and trained on alone ("own, new images" and "nuclei, new images").
 
 Told are the Dice on the images drawn on and on the other test images, before and after, and the
 share of corrected voxels that are right after it.
@@ -110,8 +110,11 @@ def correct_new_images(
     images, truths = tests
     dice = [score(base, [image], [truth]) for image, truth in zip(images, truths, strict=True)]
     order = np.argsort(dice)
-    worst, rest = ([[values[n] for n in part] for values in tests] for part in np.split(order, [2]))
-    tell(name, base, (*worst, [np.zeros_like(t) for t in worst[1]]), (*rest,), budget)
+    count = min(2, len(order) // 2)
+    drawn, truths = ([values[n] for n in order[:count]] for values in tests)
+    nothing = [np.zeros_like(truth) for truth in truths]
+    rest = [[values[n] for n in order[count:]] for values in tests]
+    tell(name, base, (drawn, truths, nothing), (rest[0], rest[1]), budget)
 
 
 def main() -> None:
