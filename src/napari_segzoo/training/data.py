@@ -192,6 +192,13 @@ def training_image(block: NDArray[np.float32], target: NDArray[np.int8]) -> Trai
     return TrainingImage(torch.from_numpy(block.copy()), torch.from_numpy(target.copy()), drawn)
 
 
+def count_objects(item: TrainingImage) -> int:
+    """Count the connected interiors in the target of the task "instances"."""
+    from scipy import ndimage as ndi
+
+    return int(ndi.label(item.target.numpy() == 1)[1])
+
+
 def _box(plane: NDArray[Any], margin: Sequence[int]) -> tuple[slice, ...]:
     box = []
     for axis, (size, extra) in enumerate(zip(plane.shape, margin, strict=True)):

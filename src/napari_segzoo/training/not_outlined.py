@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from math import inf
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from ..inference import PredictOptions, prepare
 from ..model import SegmentationModel
 from ..preprocess import Normalization
 from .adapt import adapt
-from .data import IGNORE, TrainingImage, training_image
+from .data import IGNORE, TrainingImage, count_objects, training_image
 from .drawings import Drawn
 from .job import Job
+from .trust import TOLD_APART, area_under_curve
 
 MARGIN = 2
 """Voxels around such an object of which nothing is known either."""
@@ -38,10 +40,11 @@ def make_finder(job: Job) -> SegmentationModel | None:
 def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Drawn:
     """Take objects that are not outlined for unknown in images where few are.
 
-    Who outlines ten nuclei among a hundred does not say that the others are background. So
-    where `finder` covers most of what is outlined, and finds more objects beside it, these
-    count as not drawn. Where most of what it finds is outlined, the rest is background: it is
-    wrong there.
+    Who outlines ten nuclei among a hundred, or ten that were missed, does not say that the others
+    are background. So where `finder` covers most of what is outlined, or finds it fainter than its
+    objects but not than all else, and there are more of its objects beside it than outlined ones,
+    these count as not drawn. Where most of what it finds is outlined, the rest is background: it
+    is wrong there.
 
     Parameters
     ----------
@@ -63,23 +66,24 @@ def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Draw
     end = time.monotonic() + LONGEST * (job.options.budget or inf)
     images, count, unseen = [], 0, 0
     for item in drawn.training:
-        found = _find(finder, item, job, end)
-        if found is None:
+        found = _run(finder, item, job, end, "instances")
+        alike = None if found is None else _is_alike(finder, item, found, job, end)
+        if found is None or alike is None:
             unseen += 1
-        else:
-            others, outlined = not_outlined(item, found)
-            if others.max() > outlined:
+        elif alike:
+            others = not_outlined(item, found)
+            if others.max() > count_objects(item):
                 item = _open(item, others > 0)
                 count += int(others.max())
         images.append(item)
     return replace(drawn, training=images, open=count, unseen=unseen)
 
 
-def _find(
-    finder: SegmentationModel, item: TrainingImage, job: Job, end: float
-) -> NDArray[np.integer] | None:
-    """Return the objects in an image; None if the training was stopped or it is too late."""
-    options = PredictOptions(output="instances", device=job.options.device)
+def _run(
+    finder: SegmentationModel, item: TrainingImage, job: Job, end: float, output: str
+) -> NDArray[Any] | None:
+    """Return what is found in an image; None if the training was stopped or it is too late."""
+    options = PredictOptions(output=output, device=job.options.device)
     axes = "C" + "ZYX"[-item.target.ndim :]
     run = prepare(finder, item.image.numpy(), axes=axes, options=options)
     for _ in run.run():
@@ -88,13 +92,24 @@ def _find(
     return np.asarray(run.result)
 
 
-def not_outlined(
-    item: TrainingImage, found: NDArray[np.integer]
-) -> tuple[NDArray[np.integer], int]:
-    """Return the objects found that are not outlined, numbered from 1, and how many are.
+def _is_alike(
+    finder: SegmentationModel, item: TrainingImage, found: NDArray[Any], job: Job, end: float
+) -> bool | None:
+    """Whether outlined objects are of the kind that is found; None if it is too late to tell."""
+    target = item.target.numpy()
+    if 2 * np.count_nonzero(found[target == 1]) >= np.count_nonzero(target == 1):
+        return True
+    probabilities = _run(finder, item, job, end, "probabilities")
+    if probabilities is None:
+        return None
+    asked = (target > 0) | (found == 0)
+    return area_under_curve(1 - probabilities[0][asked], target[asked] > 0) >= TOLD_APART
 
-    An object is outlined if most of it lies in outlines. If most of what is outlined is not
-    found, nothing found counts.
+
+def not_outlined(item: TrainingImage, found: NDArray[Any]) -> NDArray[Any]:
+    """Return the objects found that are not outlined, numbered from 1.
+
+    An object is outlined if most of it lies in outlines.
 
     Parameters
     ----------
@@ -104,15 +119,12 @@ def not_outlined(
         Object numbers, 0 is background.
     """
     target = item.target.numpy()
-    if np.count_nonzero(found[target == 1]) * 2 < np.count_nonzero(target == 1):
-        return np.zeros_like(found), 0
     numbers, compact = np.unique(found, return_inverse=True)
     compact = compact.reshape(found.shape)
     inside = np.bincount(compact[target > 0], minlength=len(numbers))
-    outlined = 2 * inside > np.bincount(compact.ravel())
-    other = ~outlined & (numbers > 0)
+    other = (2 * inside <= np.bincount(compact.ravel())) & (numbers > 0)
     renumbered = np.where(other, np.cumsum(other), 0)
-    return renumbered[compact], int((outlined & (numbers > 0)).sum())
+    return renumbered[compact]
 
 
 def _open(item: TrainingImage, objects: NDArray[np.bool_]) -> TrainingImage:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import ndimage as ndi
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,7 +15,7 @@ from ..inference.tiling import round_up
 from ..model import ModelInfo, SegmentationModel
 from .adapt import adapt
 from .augment import choose_augmentation
-from .data import TrainingImage
+from .data import count_objects
 from .head import HeadFit, fit_head
 from .job import Job
 from .undrawn import UndrawnLoss
@@ -129,11 +128,6 @@ def make_start(job: Job) -> Start:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     return Start(network, patch, undrawn, share)
-
-
-def count_objects(item: TrainingImage) -> int:
-    """Count the connected interiors in the target of the task "instances"."""
-    return int(ndi.label(item.target.numpy() == 1)[1])
 
 
 def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: Job) -> UndrawnLoss:
