@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -41,10 +42,10 @@ def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Draw
     """Take objects that are not outlined for unknown in images where few are.
 
     Who outlines ten nuclei among a hundred, or ten that were missed, does not say that the others
-    are background. So where `finder` covers most of what is outlined, or finds it fainter than its
-    objects but not than all else, and there are more of its objects beside it than outlined ones,
-    these count as not drawn. Where most of what it finds is outlined, the rest is background: it
-    is wrong there.
+    are background. So if `finder` covers most of what is outlined in an image, or takes it for
+    background less than it takes the rest, these are objects of its kind. Where it then finds more
+    beside the outlined ones than these are, they count as not drawn. Where most of what it finds is
+    outlined, the rest is background: it is wrong there.
 
     Parameters
     ----------
@@ -64,17 +65,16 @@ def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Draw
     if finder is None:
         return drawn
     end = time.monotonic() + LONGEST * (job.options.budget or inf)
-    images, count, unseen = [], 0, 0
-    for item in drawn.training:
-        found = _run(finder, item, job, end, "instances")
-        alike = None if found is None else _is_alike(finder, item, found, job, end)
-        if found is None or alike is None:
-            unseen += 1
-        elif alike:
-            others = not_outlined(item, found)
-            if others.max() > count_objects(item):
-                item = _open(item, others > 0)
-                count += int(others.max())
+    seen = [(item, _run(finder, item, job, end, "instances")) for item in drawn.training]
+    unseen = sum(found is None for _, found in seen)
+    if not _are_alike(finder, seen, job, end):
+        return replace(drawn, unseen=unseen)
+    images, count = [], 0
+    for item, found in seen:
+        others = None if found is None else not_outlined(item, found)
+        if others is not None and others.max() > count_objects(item):
+            item = _open(item, others > 0)
+            count += int(others.max())
         images.append(item)
     return replace(drawn, training=images, open=count, unseen=unseen)
 
@@ -92,18 +92,25 @@ def _run(
     return np.asarray(run.result)
 
 
-def _is_alike(
-    finder: SegmentationModel, item: TrainingImage, found: NDArray[Any], job: Job, end: float
-) -> bool | None:
-    """Whether outlined objects are of the kind that is found; None if it is too late to tell."""
-    target = item.target.numpy()
-    if 2 * np.count_nonzero(found[target == 1]) >= np.count_nonzero(target == 1):
-        return True
-    probabilities = _run(finder, item, job, end, "probabilities")
-    if probabilities is None:
-        return None
-    asked = (target > 0) | (found == 0)
-    return area_under_curve(1 - probabilities[0][asked], target[asked] > 0) >= TOLD_APART
+def _are_alike(
+    finder: SegmentationModel,
+    seen: Sequence[tuple[TrainingImage, NDArray[Any] | None]],
+    job: Job,
+    end: float,
+) -> bool:
+    """Whether outlined objects are of the kind that is found, in one of the images at least."""
+    looked_at = [(item, item.target.numpy(), found) for item, found in seen if found is not None]
+    for _, target, found in looked_at:
+        if 2 * np.count_nonzero(found[target == 1]) >= np.count_nonzero(target == 1):
+            return True
+    for item, target, found in looked_at:
+        probabilities = _run(finder, item, job, end, "probabilities")
+        if probabilities is None:
+            return False
+        asked = (target > 0) | (found == 0)
+        if area_under_curve(1 - probabilities[0][asked], target[asked] > 0) >= TOLD_APART:
+            return True
+    return False
 
 
 def not_outlined(item: TrainingImage, found: NDArray[Any]) -> NDArray[Any]:
