@@ -102,3 +102,20 @@ def test_each_class_has_its_colour_and_the_background_none():
     colors = class_colors([SegmentClass("background", "#808080"), red, blue]).map([0, 1, 2])
     assert colors[:, 3].tolist() == [0, 1, 1]
     assert colors[1:, :3].tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_what_a_run_finds_is_not_taken_for_a_drawing(
+    viewer, open_dock, choose, make_model, finish, blobs
+):
+    viewer.add_image(blobs, name="blobs")
+    choose(make_model())
+    run, train = open_dock("Run"), open_dock("Train")
+    run.run()
+    finish(run)
+    row = train.pairs.rows[0]
+    assert "blobs labels" in viewer.layers and row.labels.layer is None
+    drawn = viewer.add_labels(np.zeros(blobs.shape, np.uint8), name="corrections")
+    assert row.labels.layer is drawn
+    row.labels.set_layer(viewer.layers["blobs labels"])
+    viewer.add_labels(np.zeros(blobs.shape, np.uint8), name="others")
+    assert row.labels.layer is viewer.layers["blobs labels"], "the user's choice stays"

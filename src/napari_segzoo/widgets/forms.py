@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 68
 ERROR_COLOR = "#e0584f"
+RESULT = "napari_segzoo"
+"""Under this name the metadata of a layer that a dock made tell how, from its beginning on."""
 
 
 def make_form() -> QFormLayout:
@@ -187,7 +189,7 @@ def as_html(text: str) -> str:
 
 def is_result(layer: Layer) -> bool:
     """Whether a dock made this layer."""
-    return "napari_segzoo" in layer.metadata
+    return RESULT in layer.metadata
 
 
 def lowest(layers: Sequence[Layer]) -> Layer:
@@ -195,9 +197,9 @@ def lowest(layers: Sequence[Layer]) -> Layer:
     return next((layer for layer in layers if not is_result(layer)), layers[0])
 
 
-def topmost_drawn(layers: Sequence[Layer]) -> Layer:
-    """Return the topmost layer, one that no dock made if there is one."""
-    return next((layer for layer in reversed(layers) if not is_result(layer)), layers[-1])
+def topmost_drawn(layers: Sequence[Layer]) -> Layer | None:
+    """Return the topmost layer that no dock made, if there is one."""
+    return next((layer for layer in reversed(layers) if not is_result(layer)), None)
 
 
 def topmost(layers: Sequence[Layer]) -> Layer:
@@ -215,7 +217,7 @@ class LayerCombo(QComboBox):
     kind : type
         Type of the layers offered.
     prefer : callable
-        Chooses among the layers offered when none is shown yet.
+        Chooses among the layers offered, or none of them, when none is shown yet.
 
     Signals
     -------
@@ -229,7 +231,7 @@ class LayerCombo(QComboBox):
         self,
         viewer: napari.viewer.Viewer,
         kind: type[Layer],
-        prefer: Callable[[Sequence[Layer]], Layer] = lowest,
+        prefer: Callable[[Sequence[Layer]], Layer | None] = lowest,
     ) -> None:
         super().__init__()
         narrow(self)
@@ -268,7 +270,7 @@ class LayerCombo(QComboBox):
             layer.events.data.connect(self._announce)
         if self._offered:
             kept = shown if shown in self._offered else self._prefer(self._offered)
-            self.setCurrentIndex(self._offered.index(kept))
+            self.setCurrentIndex(-1 if kept is None else self._offered.index(kept))
         self.blockSignals(False)
         self._announce()
 

@@ -14,7 +14,7 @@ from ..follow import Progress, follow
 from ..metrics import LEGENDS, Entry, Report, error_overlay, evaluate
 from ..model import SegmentClass
 from .dock import Dock, make_dock_body
-from .forms import StatusLine, make_button, make_copy_row, make_row
+from .forms import RESULT, StatusLine, make_button, make_copy_row, make_row
 from .layers import possible_axes
 from .recipe_files import RecipeFiles
 from .results import add_class_layer
@@ -193,15 +193,17 @@ class MetricsDock(Dock):
     def _add_errors(self, codes: np.ndarray) -> None:
         compared, task = self._compared, self.panel.report.task
         legend = LEGENDS[task]
-        layer = add_class_layer(
+        names = {"reference": compared.reference.name, "prediction": compared.prediction.name}
+        add_class_layer(
             self._viewer,
             codes,
             [SegmentClass("", ""), *(SegmentClass(e.name, e.colour) for e in legend.values())],
             f"{compared.prediction.name} errors",
-            part_transform(compared.reference, compared.pair.origin),
+            {
+                **part_transform(compared.reference, compared.pair.origin),
+                "metadata": {RESULT: {"errors": names}},
+            },
         )
-        names = {"reference": compared.reference.name, "prediction": compared.prediction.name}
-        layer.metadata["napari_segzoo"] = {"errors": names}
         compared.prediction.visible = False
         self.panel.show_legend(task)
         self.status.say("")

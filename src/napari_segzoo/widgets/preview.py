@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..axes import Layout
 from ..inference.region import Region
 from ..model import SegmentClass
+from .forms import RESULT
 from .layers import full_array, label_shape, result_transform
 from .results import add_class_layer
 from .visible import position_in, ranges_seen
@@ -95,13 +96,13 @@ class Preview:
         data = np.zeros(label_shape(self._image, self._axes), block.dtype)
         name = f"{self._image.name} preview"
         placement = result_transform(self._image, self._axes)
+        placement["metadata"] = {RESULT: {"preview": True}}
         active = self._viewer.layers.selection.active
         if block.dtype == np.uint8:
             layer = add_class_layer(self._viewer, data, classes, name, placement)
         else:
             layer = self._viewer.add_labels(data, name=name, **placement)
         layer.opacity = 0.4
-        layer.metadata["napari_segzoo"] = {"preview": True}
         self._viewer.layers.selection.active = active
         return layer
 
@@ -164,7 +165,7 @@ class LivePreview:
 def hide_previews(viewer: napari.viewer.Viewer) -> None:
     """Make room for a result."""
     for layer in viewer.layers:
-        if "preview" in layer.metadata.get("napari_segzoo", {}):
+        if "preview" in layer.metadata.get(RESULT, {}):
             layer.visible = False
 
 

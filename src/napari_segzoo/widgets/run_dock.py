@@ -14,7 +14,7 @@ from ..errors import InputError, SegzooError
 from ..inference import BlockSeparated, Note, Plan, Prediction, Stage, TileDone
 from ..model import default_classes
 from .dock import Dock, make_dock_body
-from .forms import StatusLine, as_html, make_button, make_copy_row, make_row, make_text
+from .forms import RESULT, StatusLine, as_html, make_button, make_copy_row, make_row, make_text
 from .layers import core_image, result_transform
 from .preview import hide_previews
 from .recipe_files import RecipeFiles
@@ -158,6 +158,7 @@ class RunDock(Dock):
     def _add_layers(self, prediction: Prediction) -> None:
         info, output = prediction.model.info, prediction.plan.output
         name = f"{self._made['source']} {output}"
+        how = {**self._placement, "metadata": {RESULT: {**self._made, "partial": True}}}
         if output == "probabilities":
             classes = info.classes
             if info.task == "instances":
@@ -168,16 +169,14 @@ class RunDock(Dock):
                 prediction.axes.index("C"),
                 classes,
                 name,
-                self._placement,
+                how,
             )
         elif output == "instances":
             shown = in_levels(prediction.result)
-            layers = [self._viewer.add_labels(shown, name=name, **self._placement)]
+            layers = [self._viewer.add_labels(shown, name=name, **how)]
         else:
             shown = in_levels(prediction.result)
-            layers = [add_class_layer(self._viewer, shown, info.classes, name, self._placement)]
-        for layer in layers:
-            layer.metadata["napari_segzoo"] = {**self._made, "partial": True}
+            layers = [add_class_layer(self._viewer, shown, info.classes, name, how)]
         hide_previews(self._viewer)
         self._live.watch(layers)
 
@@ -189,7 +188,7 @@ class RunDock(Dock):
         layers = self._live.layers
         if outcome == "done":
             for layer in layers:
-                layer.metadata["napari_segzoo"]["partial"] = False
+                layer.metadata[RESULT]["partial"] = False
             if layers:
                 seconds = time.perf_counter() - self._begin
                 self.status.say(f"Done: {done} tile(s) in {seconds:.1f} s.")

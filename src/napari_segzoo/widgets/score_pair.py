@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io import LazyArray
 from ..metrics import Placement
+from .forms import RESULT
 from .layers import full_array, result_transform
 from .visible import ranges_seen
 
@@ -126,7 +127,7 @@ def class_names(layer: Labels) -> dict[int, str] | None:
 
 def model_name(layer: Labels) -> str:
     """Return the name of the model that made a layer, "" if none did."""
-    made = layer.metadata.get("napari_segzoo", {}).get("model") or ""
+    made = layer.metadata.get(RESULT, {}).get("model") or ""
     return Path(made).stem if made.endswith(".safetensors") else made
 
 
