@@ -67,8 +67,9 @@ def leave_open(drawn: Drawn, finder: SegmentationModel | None, job: Job) -> Draw
     end = time.monotonic() + LONGEST * (job.options.budget or inf)
     seen = [(item, _run(finder, item, job, end, "instances")) for item in drawn.training]
     unseen = sum(found is None for _, found in seen)
-    if not _are_alike(finder, seen, job, end):
-        return replace(drawn, unseen=unseen)
+    alike = _are_alike(finder, seen, job, end)
+    if not alike:
+        return replace(drawn, unseen=len(seen) if alike is None else unseen)
     images, count = [], 0
     for item, found in seen:
         others = None if found is None else not_outlined(item, found)
@@ -97,8 +98,11 @@ def _are_alike(
     seen: Sequence[tuple[TrainingImage, NDArray[Any] | None]],
     job: Job,
     end: float,
-) -> bool:
-    """Whether outlined objects are of the kind that is found, in one of the images at least."""
+) -> bool | None:
+    """Whether outlined objects are of the kind that is found, in one of the images at least.
+
+    None if it is too late to tell.
+    """
     looked_at = [(item, item.target.numpy(), found) for item, found in seen if found is not None]
     for _, target, found in looked_at:
         if 2 * np.count_nonzero(found[target == 1]) >= np.count_nonzero(target == 1):
@@ -106,7 +110,7 @@ def _are_alike(
     for item, target, found in looked_at:
         probabilities = _run(finder, item, job, end, "probabilities")
         if probabilities is None:
-            return False
+            return None
         asked = (target > 0) | (found == 0)
         if area_under_curve(1 - probabilities[0][asked], target[asked] > 0) >= TOLD_APART:
             return True
