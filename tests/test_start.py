@@ -192,8 +192,18 @@ def test_strokes_that_contradict_another_model_do_not(trained, monkeypatch):
     assert held_by(monkeypatch, image, drawn, model) == 0.0
 
 
+def test_a_model_of_strokes_on_something_else_is_not_held(from_strokes, monkeypatch):
+    """Who goes on to other things leaves the model of the last ones chosen, perhaps."""
+    model, image, truth, _ = from_strokes
+    stripes = np.zeros_like(truth)
+    stripes[::8] = True
+    dark = np.where(stripes & ~truth, 20, image).astype(np.uint8)
+    assert held_by(monkeypatch, dark, strokes(~truth & ~stripes, stripes & ~truth), model) == 0.0
+
+
+@pytest.mark.parametrize("names", [(), ("background", "block")])
 @pytest.mark.parametrize("base", ["trained", "object_base"])
-def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, request):
+def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, names, request):
     """All of them contradict it: it is corrected, not turned upside down."""
     model = request.getfixturevalue(base)
     model = model[0] if base == "trained" else model
@@ -203,7 +213,7 @@ def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, reque
     assert before > 0.8
     wrong = np.zeros(truth.shape, np.uint8)
     wrong[tuple(np.argwhere(found)[:12].T)], wrong[tuple(np.argwhere(~found)[-12:].T)] = 1, 2
-    after = tune(image, wrong, base=model, steps=30)
+    after = tune(image, wrong, base=model, steps=30, class_names=names)
     assert dice(segzoo.predict(after, image, output="labels") > 0, truth) > before - 0.25
 
 
@@ -235,7 +245,7 @@ def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, False, Augmentation())
+    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, None, Augmentation())
     assert found is None
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 

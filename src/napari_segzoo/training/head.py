@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
 """Most voxels of each class, and of those not drawn, that are taken from one patch."""
 KNOWN = 0.65
-"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere."""
+"""Share of each drawn class that the old outputs must recognise to be trusted elsewhere. What was
+drawn since they were trained counts as corrections, which they need not recognise."""
 RIDGE = {True: 1e-4, False: 3e-2}
 """Weight of the squared coefficients, with and without voxels labelled by the old outputs."""
 REGRESSION_STEPS = 60
@@ -63,9 +65,9 @@ def fit_head(
     patch: Sequence[int],
     count: int,
     seed: int,
-    same_classes: bool,
+    same_outputs: bool,
     expected: Sequence[int] | None,
-    goes_on: bool,
+    drawn_before: Mapping[int, int] | None,
     augmentation: Augmentation,
 ) -> HeadFit | None:
     """Fit the last layer of `network` by logistic regression on drawn voxels.
@@ -88,12 +90,12 @@ def fit_head(
         Classes of `network`.
     seed : int
         Of the choice of voxels.
-    same_classes : bool
+    same_outputs : bool
         Whether both networks have the same outputs; then the last layer stays.
     expected : sequence of int, optional
         The class that each output of `old` stands for, if its classes are those that are drawn.
-    goes_on : bool
-        Whether strokes of the same classes made `old`.
+    drawn_before : mapping of int to int, optional
+        Voxels of each class that `old` was trained on, if those were strokes, too.
     augmentation : Augmentation
         How patches are changed.
 
@@ -117,17 +119,31 @@ def fit_head(
     recognised = {
         k: float(shares[k][stands_for == k].sum()) for k in {c for i in training for c in i.drawn}
     }
-    trusted = all(share >= KNOWN for share in recognised.values())
+    older = _older_share(training, drawn_before)
+    trusted = all(share >= KNOWN * older.get(k, 1.0) for k, share in recognised.items())
     merged = _merge(before[drawn], stands_for, count)
-    corrected = not trusted and (
-        goes_on
-        or (expected is not None and correct_it(recognised.values(), merged, sample.target[drawn]))
+    corrected = (
+        not trusted
+        and expected is not None
+        and correct_it(recognised.values(), merged, sample.target[drawn])
     )
     known = stands_for if trusted or corrected else None
-    if not same_classes:
+    if not same_outputs:
         used = ~drawn if corrected else torch.ones_like(drawn)
         _fit(head, before[used], Sample(sample.features[used], sample.target[used]), known, count)
     return HeadFit(known)
+
+
+def _older_share(
+    training: Sequence[TrainingImage], drawn_before: Mapping[int, int] | None
+) -> dict[int, float]:
+    """Share of the drawn voxels of each class that cannot be corrections; empty if unknown."""
+    if drawn_before is None:
+        return {}
+    drawn: Counter[int] = Counter()
+    for item in training:
+        drawn.update({k: len(voxels) for k, voxels in item.drawn.items()})
+    return {k: min(1.0, drawn_before.get(k, 0) / n) for k, n in drawn.items()}
 
 
 def _merge(logits: Tensor, stands_for: Tensor, count: int) -> Tensor:

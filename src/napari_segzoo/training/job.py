@@ -148,29 +148,37 @@ class Job:
         return self.drawn.training
 
     @property
-    def same_classes(self) -> bool:
-        """Whether the base is for the same classes."""
-        if self.base is None:
-            return False
-        before = self.base.info
-        return (before.classes, before.task) == (self.info.classes, self.info.task)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the base was made by strokes of the same classes."""
-        made = {} if self.base is None else self.base.info.provenance
-        return self.same_classes and self.options.sparse and made.get("unlabeled") == "ignore"
-
-    @property
     def stands_for(self) -> tuple[int, ...] | None:
-        """The class that each output of the base stands for; None if that is to be found out."""
-        if self.base is None or self.base.info.classes != self.info.classes:
+        """The class that each output of the base stands for; None if that is to be found out.
+
+        Classes of the same names stand for each other; so do the single ones beside a background
+        of the same name, whatever they are called.
+        """
+        if self.base is None:
             return None
-        if self.same_classes:
-            return tuple(range(self.info.num_outputs))
-        if (self.base.info.task, self.info.task) == ("instances", "semantic"):
-            return (0, 1, 1)
-        return None
+        before, now = self.base.info, self.info
+        old, new = [c.name for c in before.classes], [c.name for c in now.classes]
+        if old != new and not (len(old) == len(new) == 2 and old[0] == new[0]):
+            return None
+        if before.task == now.task:
+            return tuple(range(now.num_outputs))
+        return (0, 1, 1) if before.task == "instances" else None
+
+    @property
+    def same_outputs(self) -> bool:
+        """Whether the base has the outputs that the model is to have."""
+        return self.stands_for == tuple(range(self.info.num_outputs))
+
+    @property
+    def drawn_before(self) -> Mapping[int, int] | None:
+        """Voxels of each class that the base was trained on, if it was on strokes of the same."""
+        if self.base is None or not (self.same_outputs and self.options.sparse):
+            return None
+        made = self.base.info.provenance
+        found = made.get("labelled_voxels")
+        if made.get("unlabeled") != "ignore" or not isinstance(found, dict):
+            return None
+        return {int(k) - 1: n for k, n in found.items() if k.isdecimal() and isinstance(n, int)}
 
 
 def usual_rate(ndim: int, from_base: bool, sparsity: float) -> float:

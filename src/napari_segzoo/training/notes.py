@@ -34,7 +34,7 @@ def notes(drawn: Drawn, job: Job) -> Iterator[str]:
         shift = job.options.unlabeled == "ignore"
         names = ", ".join(str(n + shift) for n in missing)
         fades = "what the model knows of it may fade"
-        so = fades if job.same_classes else "the model will not know it"
+        so = fades if job.same_outputs else "the model will not know it"
         yield f"Class {names} is not drawn anywhere, so {so}."
     if drawn.beyond:
         names = ", ".join(str(value) for value in drawn.beyond)

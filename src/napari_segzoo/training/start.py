@@ -110,9 +110,9 @@ def make_start(job: Job) -> Start:
         patch,
         count,
         job.options.seed,
-        job.same_classes,
+        job.same_outputs,
         job.stands_for,
-        job.goes_on,
+        job.drawn_before,
         choose_augmentation(job.body_scans),
     )
     undrawn = UndrawnLoss()
@@ -135,7 +135,7 @@ def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: 
     if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, job.info.num_outputs)
         doubted = KEEP_FITTED if job.stands_for is None else None
-        correct = CORRECT if job.goes_on else 0.0
+        correct = CORRECT if job.drawn_before is not None else 0.0
         return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted, correct)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
