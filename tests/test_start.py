@@ -225,8 +225,16 @@ def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, names
         ((0.95, 0.02), False, False),
         ((0.6, 0.0), False, False),
         ((1.0, 0.0), True, True),
+        ((1.0, 0.54), True, False),
     ],
-    ids=["all wrong", "half wrong", "another thing", "another, found elsewhere", "fainter objects"],
+    ids=[
+        "all wrong",
+        "half wrong",
+        "another",
+        "found elsewhere",
+        "fainter objects",
+        "known in part",
+    ],
 )
 def test_corrections_are_told_from_strokes_on_something_else(share_right, fainter, corrected):
     n = 100

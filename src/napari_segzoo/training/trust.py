@@ -14,15 +14,16 @@ WRONG, FOUND, RIGHT = 0.5, 0.25, 0.8
 """Strokes correct a network if it recognises less than the first share of each class, or more than
 the second and less than the third of each..."""
 TOLD_APART = 0.9
-"""...or if it tells the background from the rest to this area under the ROC curve, but for the
-threshold."""
+"""...or no more than the second of one of them, although it tells the background from the rest to
+this area under the ROC curve, but for the threshold."""
 
 
 def correct_it(recognised: Collection[float], probabilities: Tensor, target: Tensor) -> bool:
     """Tell corrections from strokes on something else.
 
-    Who corrects a network draws where it is wrong, in all classes, or draws fainter objects of a
-    class that it finds. One for something else takes most of what is drawn for one class.
+    Who corrects a network draws where it is wrong, in all classes, or draws only objects that it
+    misses, which are fainter than those it finds. One for something else takes most of what is
+    drawn for one class; strokes on what it finds in part are to be learnt without it.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ def correct_it(recognised: Collection[float], probabilities: Tensor, target: Ten
     least, most = min(recognised), max(recognised)
     if most < WRONG or (least > FOUND and most < RIGHT):
         return True
+    if least > FOUND:
+        return False
     outside = target.numpy() == 0
     return area_under_curve(probabilities[:, 0].numpy(), outside) >= TOLD_APART
 
