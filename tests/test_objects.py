@@ -101,22 +101,12 @@ def test_the_highest_pass_is_joined_first():
     np.testing.assert_array_equal(find_basins(heights, 0.6), [1, 1, 2, 2, 2])
 
 
-def exact_instances(model, image, tile):
-    return segzoo.predict(model, image, output="instances", tile=tile, blend="exact")
-
-
-def test_instances_do_not_depend_on_the_tiles_of_an_exact_run(small_blocks):
-    model, image = tiny_model(task="instances"), noise((150, 170))
-    whole, *others = (exact_instances(model, image, tile) for tile in (256, 96, 64))
-    assert whole.max() > 20
-    for other in others:
-        np.testing.assert_array_equal(whole, other)
-
-
-def test_instances_have_exact_margins_unless_that_costs_too_much(small_blocks):
+@pytest.mark.parametrize("blend", ["auto", "exact"])
+def test_instances_with_exact_margins_do_not_depend_on_the_tiles(small_blocks, blend):
     model, image = tiny_model(task="instances"), noise((150, 170))
     whole, *others = (
-        segzoo.predict(model, image, output="instances", tile=tile) for tile in (256, 96, 64)
+        segzoo.predict(model, image, output="instances", tile=tile, blend=blend)
+        for tile in (256, 96, 64)
     )
     assert whole.max() > 20
     for other in others:

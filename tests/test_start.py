@@ -253,7 +253,7 @@ def test_a_network_without_a_plain_last_layer_is_left_as_it_is(trained):
     item = training_image(image[None].astype(np.float32), truth.astype(np.int8))
     network = segzoo.create_model("segnet", ndim=2, in_channels=1, num_classes=2, width=8)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    found = fit_head(network, network, [item], (32, 32), 2, 0, False, None, None, Augmentation())
+    found = fit_head(network, network, [item], (32, 32), 2, 0, None, None, Augmentation())
     assert found is None
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
 

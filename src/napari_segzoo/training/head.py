@@ -65,7 +65,6 @@ def fit_head(
     patch: Sequence[int],
     count: int,
     seed: int,
-    same_outputs: bool,
     expected: Sequence[int] | None,
     drawn_before: Mapping[int, int] | None,
     augmentation: Augmentation,
@@ -90,10 +89,9 @@ def fit_head(
         Classes of `network`.
     seed : int
         Of the choice of voxels.
-    same_outputs : bool
-        Whether both networks have the same outputs; then the last layer stays.
     expected : sequence of int, optional
-        The class that each output of `old` stands for, if its classes are those that are drawn.
+        The class that each output of `old` stands for, if its classes are those that are drawn. If
+        each stands for its own, the last layer stays.
     drawn_before : mapping of int to int, optional
         Voxels of each class that `old` was trained on, if those were strokes, too.
     augmentation : Augmentation
@@ -128,7 +126,7 @@ def fit_head(
         and correct_it(recognised.values(), merged, sample.target[drawn])
     )
     known = stands_for if trusted or corrected else None
-    if not same_outputs:
+    if expected is None or list(expected) != list(range(count)):
         used = ~drawn if corrected else torch.ones_like(drawn)
         _fit(head, before[used], Sample(sample.features[used], sample.target[used]), known, count)
     return HeadFit(known)

@@ -110,7 +110,6 @@ def make_start(job: Job) -> Start:
         patch,
         count,
         job.options.seed,
-        job.same_outputs,
         job.stands_for,
         job.drawn_before,
         choose_augmentation(job.body_scans),

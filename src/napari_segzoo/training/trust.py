@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 WRONG, FOUND, RIGHT = 0.5, 0.25, 0.8
@@ -35,19 +35,18 @@ def correct_it(recognised: Collection[float], probabilities: Tensor, target: Ten
         Their classes.
     """
     least, most = min(recognised), max(recognised)
-    if most < WRONG or (least > FOUND and most < RIGHT):
+    if most < WRONG:
         return True
     if least > FOUND:
-        return False
+        return most < RIGHT
     outside = target.numpy() == 0
     return area_under_curve(probabilities[:, 0].numpy(), outside) >= TOLD_APART
 
 
 def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
     """Share of pairs in which the positive has the higher score; 1 without such pairs."""
-    n = int(np.count_nonzero(positive))
-    others = positive.size - n
-    if not n or not others:
+    with_it, without = scores[positive], scores[~positive]
+    if not with_it.size or not without.size:
         return 1.0
-    ranks = rankdata(scores)[positive]
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * others))
+    won = mannwhitneyu(with_it, without, method="asymptotic").statistic
+    return float(won) / (with_it.size * without.size)

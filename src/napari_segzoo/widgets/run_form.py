@@ -112,12 +112,7 @@ class RunForm(QWidget):
         options = make_form()
         add_row(options, "Tile", self.tile, "Voxels a side, such as 256 or 32, 128, 128")
         add_row(options, "Overlap", self.overlap, "Share of a tile that neighbours have in common")
-        add_row(
-            options,
-            "Blend",
-            self.blend,
-            "gaussian: smooth; exact: equal to one pass; auto: exact for objects",
-        )
+        add_row(options, "Blend", self.blend, BLEND_TIP)
         add_row(options, "Device", self.device, "auto takes a GPU if there is one")
         add_row(options, "Precision", self.precision, "auto: 16 bits only where the labels stay")
         add_row(options, "Mirror", self.mirror, "Slower, a little more accurate")
