@@ -22,6 +22,7 @@ from napari_segzoo.training.data import (
 )
 from napari_segzoo.training.head import fit_head
 from napari_segzoo.training.not_outlined import not_outlined
+from napari_segzoo.training.notes import CONTRADICTED
 from napari_segzoo.training.pseudo_labels import PseudoLabels
 from napari_segzoo.training.start import KEEP_KNOWN, Merged, make_start
 from napari_segzoo.training.trust import correct_it
@@ -215,6 +216,15 @@ def test_strokes_where_a_model_is_wrong_alone_leave_it_what_it_knows(base, names
     wrong[tuple(np.argwhere(found)[:12].T)], wrong[tuple(np.argwhere(~found)[-12:].T)] = 1, 2
     after = tune(image, wrong, base=model, steps=30, class_names=names)
     assert dice(segzoo.predict(after, image, output="labels") > 0, truth) > before - 0.25
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_strokes_with_background_and_object_swapped_are_remarked_on(trained, swapped):
+    model, image, truth = trained
+    drawn = strokes(truth, ~truth) if swapped else strokes(~truth, truth)
+    events = segzoo.finetune(image, drawn, base=model, steps=1)
+    said = [event.message for event in events if isinstance(event, Note)]
+    assert (CONTRADICTED in said) == swapped
 
 
 @pytest.mark.parametrize(

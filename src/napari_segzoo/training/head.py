@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from .augment import Augmentation, draw_centre, sample_patch
 from .data import IGNORE, TrainingImage
 from .step import find_memory_format
-from .trust import correct_it
+from .trust import FOUND, correct_it
 
 PATCHES, AT_ONCE = 24, 2
 VOXELS = 600
@@ -53,9 +53,12 @@ class HeadFit:
     ----------
     stands_for : Tensor of int64, (C,), or None
         The drawn class that each of the old outputs stands for, if these are kept.
+    contradicted : bool
+        Whether they are kept although they take nearly all that is drawn for another class.
     """
 
     stands_for: Tensor | None
+    contradicted: bool = False
 
 
 def fit_head(
@@ -129,7 +132,7 @@ def fit_head(
     if expected is None or list(expected) != list(range(count)):
         used = ~drawn if corrected else torch.ones_like(drawn)
         _fit(head, before[used], Sample(sample.features[used], sample.target[used]), known, count)
-    return HeadFit(known)
+    return HeadFit(known, corrected and max(recognised.values()) <= FOUND)
 
 
 def _older_share(

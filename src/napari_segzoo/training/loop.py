@@ -18,7 +18,7 @@ from ..model import SegmentationModel
 from .drawings import Drawn
 from .events import Event, Finished, Note, Redrawn, Scored, Snapshot, Started, StepDone
 from .job import Job
-from .notes import notes
+from .notes import CONTRADICTED, notes
 from .schedule import SCORES, enough_steps, next_score, rate_factor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Trainer:
         self.network = network.to(device).to(memory_format=self.layout)
         self.trained = [p for p in self.network.parameters() if p.requires_grad]
         self.undrawn = start.undrawn.to(device)
-        self.patch = start.patch
+        self.patch, self.contradicted = start.patch, start.contradicted
         self.average = WeightAverage(plain_state(self.network), start.share)
         self.optimizer = AdamW(self.trained)
         self.precision = training_precision(device)
@@ -84,6 +84,8 @@ class _Trainer:
         parameters = sum(p.numel() for p in self.trained)
         yield Started(job.drawn.labelled_voxels, str(self.device), parameters, self.patch)
         yield from map(Note, job.notes)
+        if self.contradicted:
+            yield Note(CONTRADICTED)
         yield from map(Note, notes(self.drawn, job))
         step, losses, progress, due = 0, [], 0.0, 1 / SCORES
         shown = time.monotonic() - max(0.0, SNAPSHOT_SECONDS - FIRST_SNAPSHOT)

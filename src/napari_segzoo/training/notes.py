@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from .drawings import Drawn
 from .job import Job
 
+CONTRADICTED = (
+    "The model to start from takes nearly all that is drawn for another class, so it counts as "
+    "corrections; was that not meant, check the labels: 1 is the background, objects are 2 and up."
+)
+
 
 def notes(drawn: Drawn, job: Job) -> Iterator[str]:
     """Say in a sentence each what a training on `drawn` will not learn, and why."""

@@ -53,12 +53,15 @@ class Start:
         Its loss without labels.
     share : float
         How far the final weights go from those at the start to the trained ones, in (0, 1].
+    contradicted : bool
+        Whether the base, which is kept, takes nearly all that is drawn for another class.
     """
 
     network: nn.Module
     patch: tuple[int, ...]
     undrawn: UndrawnLoss
     share: float = 1.0
+    contradicted: bool = False
 
 
 class Merged(nn.Module):
@@ -126,7 +129,8 @@ def make_start(job: Job) -> Start:
         for module in network.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-    return Start(network, patch, undrawn, share)
+    contradicted = sparse and fit is not None and fit.contradicted
+    return Start(network, patch, undrawn, share, contradicted)
 
 
 def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: Job) -> UndrawnLoss:
