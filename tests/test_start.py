@@ -165,8 +165,8 @@ def from_strokes():
     return tune(image, drawn, steps=40, architecture_options=options), image, truth, drawn
 
 
-def held_by(monkeypatch, image, drawn, base):
-    """How much a training holds what `base` says where nothing is drawn; 0 if not at all."""
+def started(monkeypatch, image, drawn, base):
+    """Where a training from `base` starts."""
     seen = []
     monkeypatch.setattr(
         "napari_segzoo.training.start.make_start",
@@ -174,7 +174,13 @@ def held_by(monkeypatch, image, drawn, base):
     )
     tune(image, drawn, base=base, steps=1)
     (start,) = seen
-    return start.undrawn.keep if start.undrawn.teacher is not None else 0.0
+    return start
+
+
+def held_by(monkeypatch, image, drawn, base):
+    """How much a training holds what `base` says where nothing is drawn; 0 if not at all."""
+    undrawn = started(monkeypatch, image, drawn, base).undrawn
+    return undrawn.keep if undrawn.teacher is not None else 0.0
 
 
 def test_strokes_that_correct_a_model_of_strokes_leave_it_what_it_knows(from_strokes, monkeypatch):
@@ -184,6 +190,16 @@ def test_strokes_that_correct_a_model_of_strokes_leave_it_what_it_knows(from_str
     corrected = drawn.copy()
     corrected[tuple(np.argwhere(truth & (drawn == 0))[:100].T)] = 1
     assert held_by(monkeypatch, image, corrected, model) == KEEP_KNOWN
+
+
+def test_what_a_model_of_strokes_gets_wrong_counts_more_among_few_strokes_alone(
+    from_strokes, monkeypatch
+):
+    """Whole slices are wrong along borders, which would weigh as much as all else."""
+    model, image, truth, drawn = from_strokes
+    assert started(monkeypatch, image, drawn, model).undrawn.correct > 0.5
+    whole = (truth + 1).astype(np.uint8)
+    assert started(monkeypatch, image, whole, model).undrawn.correct == 0
 
 
 def test_strokes_that_contradict_another_model_do_not(trained, monkeypatch):

@@ -28,7 +28,7 @@ KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
 and if only its last layer was fitted to them, or if outputs of other names that seemed to stand for
 them do not leave the strokes to be learnt."""
 CORRECT = 1.0
-"""Weight of what is drawn where a base that strokes made is wrong."""
+"""Weight of what is drawn where a base that strokes made is wrong; less the more is drawn."""
 AGREE = 4.0
 """Weight of pseudo-labels in 2D; it fades out the more is drawn, too."""
 HALF_WAY = 60
@@ -138,7 +138,7 @@ def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: 
     if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, job.info.num_outputs)
         doubted = KEEP_FITTED if job.stands_for is None else None
-        correct = CORRECT if job.drawn_before is not None else 0.0
+        correct = CORRECT * sparsity if job.drawn_before is not None else 0.0
         return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted, correct)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
