@@ -239,7 +239,7 @@ BAD = [
     (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "zero.tif"], 2,
      "Nothing is drawn"),
     (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "truth.tif"], 2,
-     "Only class 1"),
+     "Only label 1"),
     (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "stack.tif"], 2, "shape"),
     (["finetune", "o.safetensors", "--image", "image.tif", "--labels", "drawn.tif", "--option",
       "widths"], 2, "key=value"),

@@ -220,7 +220,7 @@ def test_too_few_strokes_are_all_trained_on_and_told():
     (note,) = of(Note, events)
     assert note.message == (
         "Nothing is held out for a score: a share of 0.2 needs 5 separate strokes of each class, "
-        "but class 1 has 2; everything that is drawn is trained on."
+        "but label 1 has 2; everything that is drawn is trained on."
     )
     assert not of(Scored, events)
     plain = train(image, drawn)
@@ -231,7 +231,7 @@ def test_too_few_strokes_are_all_trained_on_and_told():
 def test_several_classes_with_too_few():
     _, drawn = dashes(2, classes=3)
     said = explain_too_few(find_separate_strokes([drawn]), 0.2)
-    assert "class 1 has 2, class 2 has 2 and class 3 has 2;" in said
+    assert "label 1 has 2, label 2 has 2 and label 3 has 2;" in said
 
 
 WRONG = [

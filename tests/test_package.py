@@ -25,7 +25,7 @@ LAYERS = [
     {"zoo"},
     {"axes", "io", "model", "preprocess", "synthetic"},
     {"export", "imported", "inference", "metrics", "postprocess", "recipes", "training"},
-    {"benchmark", "demo", "imported", "project", "sample_data"},
+    {"benchmark", "demo", "imported", "project", "reader", "sample_data"},
     {"cli", "widgets"},
     {"__main__"},
 ]

@@ -350,7 +350,7 @@ def test_other_images_than_those_of_the_project(folder, project, capsys):
     segzoo.save_image(folder / "other.tif", np.ones((5, 7), np.uint8), "YX")
     words = ("--image", folder / "other.tif", "--labels", folder / "other.tif")
     status, _, err = run(capsys, "finetune", folder / "o.safetensors", "--project", path, *words)
-    assert (status, "Only class 1 is drawn" in err) == (2, True)
+    assert (status, "Only label 1 is drawn" in err) == (2, True)
     assert not (folder / "o.safetensors").exists()
     assert open_project(path) == project
 

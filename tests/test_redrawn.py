@@ -125,7 +125,7 @@ def test_strokes_drawn_meanwhile_get_steps_of_their_own(image, few, after):
 def test_a_class_that_was_missing_is_learnt_without_starting_again(image):
     events = train(image, strokes(1, 3), later=strokes(1, 2, 3), after=5, steps=60)
     at = next(n for n, e in enumerate(events) if isinstance(e, Redrawn))
-    assert any("Class 2 is not drawn" in note for note in notes(events[:at]))
+    assert any("Label 2 is not drawn" in note for note in notes(events[:at]))
     assert not notes(events[at:])
     found = segzoo.predict(events[-1].model, image, device="cpu")
     assert (found[18:30, 4:44] == 1).mean() > 0.9
@@ -136,7 +136,7 @@ def test_a_class_that_is_still_missing_is_told_again(image):
     more = strokes(1, 3)
     more[44:47] = 3
     events = train(image, strokes(1, 3), later=more)
-    assert sum("Class 2 is not drawn" in note for note in notes(events)) == 2
+    assert sum("Label 2 is not drawn" in note for note in notes(events)) == 2
 
 
 @pytest.mark.parametrize("unlabeled", ["ignore", "background"])
@@ -148,7 +148,7 @@ def test_a_class_beyond_the_network_is_told_and_left_out(image, unlabeled):
     events = train(image, drawn, later=beyond, unlabeled=unlabeled)
     (redrawn,) = (e for e in events if isinstance(e, Redrawn))
     assert redrawn.labelled_voxels == {1: int((more == 1).sum()), 2: 160}
-    assert any(note.startswith("Class 3 is new") and BEYOND in note for note in notes(events))
+    assert any(note.startswith("Label 3 is new") and BEYOND in note for note in notes(events))
     if unlabeled == "ignore":
         without = train(image, drawn, later=more)
         assert not any(BEYOND in note for note in notes(without))
@@ -157,7 +157,7 @@ def test_a_class_beyond_the_network_is_told_and_left_out(image, unlabeled):
 
 UNFIT = [
     (np.zeros((48, 48), np.uint8), "Nothing is drawn"),
-    (strokes(2), "Only class 2 is drawn"),
+    (strokes(2), "Only label 2 is drawn"),
     (np.ones((5, 7), np.uint8), r"shapes [(5, 7)], but had [(48, 48)]"),
     (strokes(1, 2).astype(np.float32), "whole numbers"),
     (np.arange(48 * 48).reshape(48, 48), "looks like object numbers"),

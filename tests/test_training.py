@@ -263,7 +263,7 @@ BLANK = np.zeros((96, 96), np.uint8)
     "change, message",
     [
         ({"labels": BLANK}, "Nothing is drawn"),
-        ({"labels": BLANK + 1}, "Only class 1 is drawn"),
+        ({"labels": BLANK + 1}, "Only label 1 is drawn"),
         ({"labels": BLANK[:50]}, r"shape \(50, 96\)"),
         ({"labels": noise((96, 96))}, "whole numbers"),
         ({"labels": np.eye(96, dtype=np.int16) * -1}, "0 or more"),

@@ -1,6 +1,8 @@
 """What all docks have in common: wheel, width, tooltips, and text that shows as it is."""
 
+import numpy as np
 import pytest
+from napari.layers import Labels
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import (
@@ -11,7 +13,8 @@ from qtpy.QtWidgets import (
     QScrollArea,
 )
 
-from napari_segzoo.widgets.forms import StatusLine
+from napari_segzoo.widgets.forms import NOTE_COLOR, StatusLine, topmost_drawn
+from napari_segzoo.widgets.search_combo import SearchCombo
 
 
 @pytest.fixture
@@ -72,4 +75,53 @@ def test_names_show_as_they_are(qtbot):
     line.begin("Reading CD3<high> & more.")
     line.note("It's b<c.")
     line.say("Saved CD3<high>.")
-    assert line.text() == "Saved CD3&lt;high&gt;.<br>It's b&lt;c."
+    note = f'<span style="color: {NOTE_COLOR}">It\'s b&lt;c.</span>'
+    assert line.text() == f"Saved CD3&lt;high&gt;.<br>{note}"
+
+
+def test_an_error_goes_when_what_it_speaks_of_changes(qtbot):
+    line = StatusLine()
+    qtbot.addWidget(line)
+    line.say("Ready.")
+    line.forgive()
+    assert line.text() == "Ready."
+    line.note("Mind this.")
+    line.complain("There is no image.")
+    line.forgive()
+    assert "no image" not in line.text() and "Mind this." in line.text()
+
+
+def test_a_hidden_layer_is_not_proposed_as_the_drawing():
+    seen, hidden = (Labels(np.zeros((4, 4), int)) for _ in range(2))
+    hidden.visible = False
+    assert topmost_drawn([seen, hidden]) is seen
+    assert topmost_drawn([hidden]) is None
+
+
+def test_what_was_typed_into_a_search_and_left_is_not_shown(qtbot):
+    combo = SearchCombo()
+    qtbot.addWidget(combo)
+    for name in ("nuclei", "generalist"):
+        combo.offer(name, name)
+    combo.show()
+    qtbot.mouseClick(combo.lineEdit(), Qt.MouseButton.LeftButton)
+    assert combo.completer().popup().isVisible(), "a click lists what there is"
+    assert combo.completer().completionCount() == 2
+    combo.completer().popup().hide()
+    qtbot.keyClicks(combo.lineEdit(), "gene")
+    combo.completer().popup().hide()
+    qtbot.keyClick(combo, Qt.Key.Key_Escape)
+    assert combo.currentText() == combo.currentData() == "nuclei"
+
+
+def test_docks_lie_over_each_other_as_tabs(viewer, open_dock, qtbot):
+    """One below the other, none would be high enough to work in."""
+    docks = [open_dock(name) for name in ("Model", "Run", "Train")]
+    qtbot.waitUntil(docks[-1].isVisible)
+    window = viewer.window._qt_window
+    frames = [
+        viewer.window._wrapped_dock_widgets[f"{name} (napari-segzoo)"]
+        for name in ("Model", "Run", "Train")
+    ]
+    assert set(window.tabifiedDockWidgets(frames[2])) >= set(frames[:2])
+    qtbot.waitUntil(lambda: docks[2].height() > window.height() / 2)

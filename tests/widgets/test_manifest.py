@@ -23,7 +23,8 @@ def test_every_command_is_there_and_used():
     for name in commands.values():
         module, attribute = name.split(":")
         assert callable(getattr(import_module(module), attribute))
-    used = {c["command"] for c in contributions["widgets"] + contributions["sample_data"]}
+    kinds = ("widgets", "readers", "sample_data")
+    used = {c["command"] for kind in kinds for c in contributions[kind]}
     assert used == set(commands)
 
 

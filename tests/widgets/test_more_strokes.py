@@ -33,13 +33,13 @@ def wait_for(qtbot, train, sentence):
 def test_strokes_join_the_training(viewer, training, stroke, qtbot, finish, strokes_folder):
     drawn = viewer.layers["blobs drawn"]
     before = drawn.data.copy()
-    assert "Class 2 is not drawn" in training.status.text()
+    assert "Label 2 is not drawn" in training.status.text()
     stroke(2, (46, 64), (46, 82))
     wait_for(qtbot, training, "drawn meanwhile counts from step")
     (saved,) = strokes_folder.iterdir()
     on_disk = open_image(saved, labels=True).data[...]
     assert np.array_equal(on_disk, drawn.data), "what is taken in is saved at once"
-    assert "Class 2 is not drawn" not in training.status.text()
+    assert "Label 2 is not drawn" not in training.status.text()
     steps = len(training.plot.losses)
     qtbot.waitUntil(lambda: len(training.plot.losses) > steps, timeout=60_000)
     counts = {str(n): int((drawn.data == n).sum()) for n in (1, 2, 3)}
@@ -59,7 +59,7 @@ def test_strokes_join_the_training(viewer, training, stroke, qtbot, finish, stro
 
 def test_a_new_class_asks_for_a_new_training(training, stroke, qtbot):
     stroke(4, (46, 64), (46, 82))
-    wait_for(qtbot, training, "Class 4 is new")
+    wait_for(qtbot, training, "Label 4 is new")
     assert "stop and train again" in training.status.text()
     assert training.running
 
@@ -69,3 +69,22 @@ def test_the_erased_drawing_is_not_taken(viewer, training, qtbot):
     drawn.data = np.zeros_like(drawn.data)
     wait_for(qtbot, training, "goes on without what is drawn now: Nothing is drawn")
     assert training.running
+
+
+def test_a_stroke_that_is_undone_is_taken_back(viewer, training, stroke, qtbot, strokes_folder):
+    """napari tells of an undo by no event of its own."""
+    drawn = viewer.layers["blobs drawn"]
+    before = drawn.data.copy()
+    stroke(2, (46, 64), (46, 82))
+    wait_for(qtbot, training, "drawn meanwhile counts from step")
+    qtbot.waitUntil(lambda: 2 in training.classes.counts, timeout=30_000)
+    drawn.undo()
+    assert np.array_equal(drawn.data, before)
+    qtbot.waitUntil(lambda: 2 not in training.classes.counts, timeout=30_000)
+    wait_for(qtbot, training, "Label 2 is not drawn")
+    (saved,) = strokes_folder.iterdir()
+
+    def as_before():
+        return np.array_equal(open_image(saved, labels=True).data[...], before)
+
+    qtbot.waitUntil(as_before, timeout=60_000)

@@ -287,3 +287,17 @@ def test_command_and_script_name_what_has_to_be_saved(viewer, run, choose, make_
     assert "the layer my blobs as my blobs.tif" in run.status.text()
     run.copy_script()
     assert "out='my blobs labels.tif'" in QApplication.clipboard().text()
+
+
+def test_a_new_result_takes_the_place_of_the_last_and_leaves_the_brush_where_it_was(
+    viewer, run, choose, make_model, finish, blobs
+):
+    viewer.add_image(blobs, name="blobs")
+    drawn = viewer.add_labels(np.zeros(blobs.shape, int), name="drawn")
+    choose(make_model())
+    for _ in range(2):
+        run.run()
+        finish(run)
+    shown = {layer.name: layer.visible for layer in viewer.layers if "labels" in layer.name}
+    assert list(shown.values()) == [False, True]
+    assert viewer.layers.selection.active is drawn

@@ -143,7 +143,7 @@ def draw_nothing(labels):
 
 @pytest.mark.parametrize(
     ("draw", "said"),
-    [(draw_nothing, "Nothing is drawn"), (draw_one_class, "Only class 1 is drawn")],
+    [(draw_nothing, "Nothing is drawn"), (draw_one_class, "Only label 1 is drawn")],
 )
 def test_too_little_drawn(viewer, open_dock, choose, make_model, finish, blobs, draw, said):
     viewer.add_image(blobs, name="blobs")

@@ -8,7 +8,9 @@ from qtpy.QtWidgets import QApplication
 
 from napari_segzoo.errors import RunError
 from napari_segzoo.io import Image, open_image
+from napari_segzoo.model import default_classes
 from napari_segzoo.training.job import TUNES
+from napari_segzoo.widgets.results import class_colors
 from napari_segzoo.widgets.train_run import Drawing, LaterStrokes, StrokesSaved
 
 
@@ -119,7 +121,7 @@ def test_the_score_on_held_out_strokes_is_shown(viewer, train, finish):
     train.train()
     finish(train)
     assert not train.progress.score.isVisibleTo(train)
-    assert "needs 5 separate strokes of each class, but class 1 has 3" in train.status.text()
+    assert "needs 5 separate strokes of each class, but label 1 has 3" in train.status.text()
     train.form.hold_out.setChecked(False)
     train.train()
     finish(train)
@@ -211,3 +213,14 @@ def test_a_bundled_model_is_suggested_until_another_is_chosen(
     assert form.choice() is train._shared.choice
     train._shared.choose(None)
     assert form.choice().info.name == "generalist-2d"
+
+
+def test_strokes_have_the_colours_of_the_classes_they_become(viewer, open_dock, blobs):
+    viewer.add_image(blobs, name="blobs")
+    drawn = open_dock("Train").pairs.add_labels()
+    classes = class_colors(default_classes(4))
+    for label in (2, 3, 4):
+        np.testing.assert_allclose(drawn.get_color(label), classes.map(label - 1), atol=0.01)
+    assert drawn.get_color(1)[3] == 1, "the background's strokes are seen"
+    colors = {tuple(drawn.get_color(label)) for label in range(1, 9)}
+    assert len(colors) == 8

@@ -174,3 +174,13 @@ def test_no_two_trainings_share_a_title_and_none_is_no_training(
     assert shared.choice is before
     assert previews(viewer) == shown
     assert train.status.text().startswith("Stopped before the first step; the model is as it was.")
+
+
+def test_what_the_training_started_from_is_chosen_again(train, shared, finish):
+    train.form.start.choose("generalist-2d")
+    train.form.start.choose("unet")
+    train.train()
+    finish(train)
+    assert train.form.start.currentData() == ""
+    train.undo_button.click()
+    assert train.form.start.currentData() == "unet"

@@ -144,7 +144,7 @@ def check_counts(counts: Mapping[int, int], labelling: Labelling) -> int:
     if len(counts) < 2:
         (only,) = counts
         raise InputError(
-            f"Only class {only} is drawn; paint at least two, 1 for the background and 2, 3, ... "
+            f"Only label {only} is drawn; paint at least two, 1 for the background and 2, 3, ... "
             "for what you look for."
         )
     return most

@@ -63,7 +63,7 @@ def needed_strokes(share: float) -> int:
 def explain_too_few(strokes: Mapping[int, Sequence[Stroke]], share: float) -> str | None:
     """Return a sentence on the classes with too few strokes to hold some out; None if all do."""
     needed = needed_strokes(share)
-    few = [f"class {value} has {len(s)}" for value, s in strokes.items() if len(s) < needed]
+    few = [f"label {value} has {len(s)}" for value, s in strokes.items() if len(s) < needed]
     if not few:
         return None
     listed = ", ".join(few[:-1]) + " and " * (len(few) > 1) + few[-1]

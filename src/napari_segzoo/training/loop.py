@@ -84,9 +84,7 @@ class _Trainer:
         parameters = sum(p.numel() for p in self.trained)
         yield Started(job.drawn.labelled_voxels, str(self.device), parameters, self.patch)
         yield from map(Note, job.notes)
-        if self.contradicted:
-            yield Note(CONTRADICTED)
-        yield from map(Note, notes(self.drawn, job))
+        yield from self._notes()
         step, losses, progress, due = 0, [], 0.0, 1 / SCORES
         shown = time.monotonic() - max(0.0, SNAPSHOT_SECONDS - FIRST_SNAPSHOT)
         while progress < 1 and not job.stop():
@@ -160,6 +158,11 @@ class _Trainer:
         self._learn_from(leave_open(drawn, self.finder, self.job), step)
         self.undrawn.expect_corrections()
         yield Redrawn(step, drawn.labelled_voxels)
+        yield from self._notes()
+
+    def _notes(self) -> Iterator[Note]:
+        if self.contradicted:
+            yield Note(CONTRADICTED)
         yield from map(Note, notes(self.drawn, self.job))
 
     def _step(self, step: int, rate: float) -> float:

@@ -8,8 +8,8 @@ from .drawings import Drawn
 from .job import Job
 
 CONTRADICTED = (
-    "The model to start from takes nearly all that is drawn for another class, so it counts as "
-    "corrections; was that not meant, check the labels: 1 is the background, objects are 2 and up."
+    "Are 1 and 2 swapped? 1 is the background, objects are 2 and above. The model to start from "
+    "takes nearly all that is drawn for another class, so it is learnt as corrections."
 )
 
 
@@ -40,10 +40,10 @@ def notes(drawn: Drawn, job: Job) -> Iterator[str]:
         names = ", ".join(str(n + shift) for n in missing)
         fades = "what the model knows of it may fade"
         so = fades if job.same_outputs else "the model will not know it"
-        yield f"Class {names} is not drawn anywhere, so {so}."
+        yield f"Label {names} is not drawn anywhere, so {so}."
     if drawn.beyond:
         names = ", ".join(str(value) for value in drawn.beyond)
         yield (
-            f"Class {names} is new and has no place in the network being trained; stop and "
+            f"Label {names} is new and has no place in the network being trained; stop and "
             "train again to teach it."
         )

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from napari.layers import Labels
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
@@ -22,7 +21,8 @@ from qtpy.QtWidgets import (
 from ..errors import InputError
 from ..training.data import Labelling, check_counts, count_labels
 from .forms import StatusLine, color_icon
-from .layers import full_array, paint_events
+from .layers import full_array
+from .painting import Painting
 from .worker import Job
 
 PAUSE = 300
@@ -43,7 +43,8 @@ class ClassTable(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._layers: list[Labels] = []
+        self._painting = Painting(self)
+        self._painting.changed.connect(self._on_paint)
         self._labelling = Labelling()
         self._names: dict[int, str] = {}
         self.counts: dict[int, int] = {}
@@ -63,14 +64,8 @@ class ClassTable(QWidget):
 
     def watch(self, layers: Sequence[Labels], labelling: Labelling) -> None:
         """Count in these layers from now on, and whenever they are painted."""
-        for layer in self._layers:
-            for event in paint_events(layer):
-                event.disconnect(self._on_paint)
-        self._layers = list(dict.fromkeys(layers))
+        self._painting.watch(layers)
         self._labelling = labelling
-        for layer in self._layers:
-            for event in paint_events(layer):
-                event.connect(self._on_paint)
         self._on_paint()
 
     def class_names(self) -> list[str]:
@@ -90,15 +85,14 @@ class ClassTable(QWidget):
     def _first_value(self) -> int:
         return 1 if self._labelling.unlabeled == "ignore" else 0
 
-    def _on_paint(self, event: Any = None) -> None:
-        if isalive(self):
-            self._timer.start(PAUSE)
+    def _on_paint(self) -> None:
+        self._timer.start(PAUSE)
 
     def _count(self) -> None:
         if self._job.running:
             self._timer.start(PAUSE)
             return
-        arrays = [full_array(layer) for layer in self._layers]
+        arrays = [full_array(layer) for layer in self._painting.layers]
         self._job.start(lambda: _count_all(arrays))
 
     def _show(self, counts: dict[int, int]) -> None:
@@ -148,9 +142,9 @@ class ClassTable(QWidget):
             self._names[int(self.table.item(item.row(), 0).text())] = item.text().strip()
 
     def _color(self, value: int) -> str:
-        if not self._layers:
+        if not self._painting.layers:
             return ""
-        color = self._layers[0].get_color(value)
+        color = self._painting.layers[0].get_color(value)
         return "" if color is None else QColor.fromRgbF(*(float(c) for c in color)).name()
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, Qt, Signal
-from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFrame,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from .worker import Job
 
@@ -26,6 +34,14 @@ class Dock(QWidget):
     """
 
     closed = Signal()
+    _placed = False
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Lie as a tab over a dock of this kind that is there already; four do not fit a screen."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            _lay_over_another(self)
 
     def changeEvent(self, event: QEvent) -> None:
         """Tell that the dock was closed; it lives as long as its jobs run."""
@@ -42,6 +58,25 @@ class Dock(QWidget):
 
     def _running(self) -> list[Job]:
         return [job for job in self.findChildren(Job) if job.running]
+
+
+def _lay_over_another(dock: Dock) -> None:
+    """Put a new dock over the last one of the same side, in front."""
+    window = dock.window()
+    if not isinstance(window, QMainWindow):
+        return
+    all_docks = window.findChildren(QDockWidget)
+    frame = next((d for d in all_docks if d.isAncestorOf(dock)), None)
+    others = [
+        d for d in all_docks
+        if d is not frame and d.findChild(Dock) and d.isVisible() and not d.isFloating()
+    ]  # fmt: skip
+    if frame is None or frame.isFloating():
+        return
+    side = window.dockWidgetArea(frame)
+    for other in [d for d in others if window.dockWidgetArea(d) == side][-1:]:
+        window.tabifyDockWidget(other, frame)
+        QTimer.singleShot(0, frame.raise_)
 
 
 def make_dock_body(dock: QWidget) -> QVBoxLayout:

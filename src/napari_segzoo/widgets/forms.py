@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import napari
 
 LABEL_WIDTH = 68
-ERROR_COLOR = "#e0584f"
+ERROR_COLOR, NOTE_COLOR = "#e0584f", "#e0b04f"
 RESULT = "napari_segzoo"
 """Under this name the metadata of a layer that a dock made tell how, from its beginning on."""
 
@@ -156,6 +156,7 @@ class StatusLine(QLabel):
         self.setTextFormat(Qt.TextFormat.RichText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._notes: list[str] = []
+        self._complains = False
 
     def begin(self, sentence: str) -> None:
         """Show information at the start of a run, and drop the notes of the last one."""
@@ -164,17 +165,25 @@ class StatusLine(QLabel):
 
     def say(self, sentence: str) -> None:
         """Show information."""
+        self._complains = False
         self._show(as_html(sentence))
 
     def note(self, sentence: str) -> None:
         """Keep a sentence below what is said, until the next run."""
-        if as_html(sentence) not in self._notes:
-            self._notes.append(as_html(sentence))
+        line = f'<span style="color: {NOTE_COLOR}">{as_html(sentence)}</span>'
+        if line not in self._notes:
+            self._notes.append(line)
         self._show("")
 
     def complain(self, sentence: str) -> None:
         """Show an error."""
+        self._complains = True
         self._show(f'<span style="color: {ERROR_COLOR}">{as_html(sentence)}</span>')
+
+    def forgive(self) -> None:
+        """Take an error away, since what it speaks of may have changed."""
+        if self._complains:
+            self.say("")
 
     def _show(self, html: str) -> None:
         self.setText("<br>".join(line for line in (html, *self._notes) if line))
@@ -198,8 +207,9 @@ def lowest(layers: Sequence[Layer]) -> Layer:
 
 
 def topmost_drawn(layers: Sequence[Layer]) -> Layer | None:
-    """Return the topmost layer that no dock made, if there is one."""
-    return next((layer for layer in reversed(layers) if not is_result(layer)), None)
+    """Return the topmost visible layer that no dock made, if there is one."""
+    drawn = (layer for layer in reversed(layers) if layer.visible and not is_result(layer))
+    return next(drawn, None)
 
 
 def topmost(layers: Sequence[Layer]) -> Layer:

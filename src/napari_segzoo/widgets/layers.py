@@ -35,11 +35,6 @@ def full_array(layer: Image | Labels) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def paint_events(layer: Labels) -> tuple[Any, ...]:
-    """Return the events that tell of a change in what is drawn."""
-    return (layer.events.paint, layer.events.data, layer.events.labels_update)
-
-
 def place_events(layer: Layer) -> tuple[Any, ...]:
     """Return the events that tell of a change in where the voxels of a layer lie."""
     names = ("data", "scale", "translate", "rotate", "shear", "affine", "units")

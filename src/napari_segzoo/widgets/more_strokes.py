@@ -9,7 +9,8 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer
 
-from .layers import full_array, paint_events
+from .layers import full_array
+from .painting import Painting
 
 PAUSE = 500
 """Milliseconds after a stroke before it is handed over."""
@@ -26,20 +27,18 @@ class MoreStrokes(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)
         self._timer.timeout.connect(self._hand_over)
+        self._painting = Painting(self)
+        self._painting.changed.connect(self._timer.start)
 
     def begin(self, layers: Sequence[Labels]) -> None:
         """Watch these layers, one per image."""
         self._layers = list(layers)
         self._latest.clear()
-        for layer in set(self._layers):
-            for event in paint_events(layer):
-                event.connect(self._on_paint)
+        self._painting.watch(layers)
 
     def end(self) -> None:
         """Watch nothing any more."""
-        for layer in set(self._layers):
-            for event in paint_events(layer):
-                event.disconnect(self._on_paint)
+        self._painting.watch(())
         self._layers = []
         self._timer.stop()
 
@@ -49,9 +48,6 @@ class MoreStrokes(QObject):
             return self._latest.pop()
         except IndexError:
             return None
-
-    def _on_paint(self, event: Any = None) -> None:
-        self._timer.start()
 
     def _hand_over(self) -> None:
         self._latest.append([full_array(layer) for layer in self._layers])

@@ -162,10 +162,11 @@ class LivePreview:
             preview.put_back()
 
 
-def hide_previews(viewer: napari.viewer.Viewer) -> None:
-    """Make room for a result."""
+def hide_earlier(viewer: napari.viewer.Viewer, source: str) -> None:
+    """Make room for a result of the image layer of this name: hide previews and its results."""
     for layer in viewer.layers:
-        if "preview" in layer.metadata.get(RESULT, {}):
+        made = layer.metadata.get(RESULT, {})
+        if "preview" in made or made.get("source") == source:
             layer.visible = False
 
 

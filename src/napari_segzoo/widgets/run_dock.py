@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar
 
@@ -14,9 +15,18 @@ from ..errors import InputError, SegzooError
 from ..inference import BlockSeparated, Note, Plan, Prediction, Stage, TileDone
 from ..model import default_classes
 from .dock import Dock, make_dock_body
-from .forms import RESULT, StatusLine, as_html, make_button, make_copy_row, make_row, make_text
+from .forms import (
+    RESULT,
+    StatusLine,
+    as_html,
+    is_result,
+    make_button,
+    make_copy_row,
+    make_row,
+    make_text,
+)
 from .layers import core_image, result_transform
-from .preview import hide_previews
+from .preview import hide_earlier
 from .recipe_files import RecipeFiles
 from .results import LiveLayers, add_class_layer, add_probability_layers, in_levels
 from .run_form import RunForm
@@ -58,6 +68,8 @@ class RunDock(Dock):
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
         self._shared.changed.connect(self._on_model)
+        self._shared.changed.connect(self.status.forgive)
+        self.form.image.layer_changed.connect(self.status.forgive)
         self.closed.connect(self._job.cancel)
         self._on_model()
 
@@ -159,6 +171,9 @@ class RunDock(Dock):
         info, output = prediction.model.info, prediction.plan.output
         name = f"{self._made['source']} {output}"
         how = {**self._placement, "metadata": {RESULT: {**self._made, "partial": True}}}
+        active = self._viewer.layers.selection.active
+        if not self.form.cut():
+            hide_earlier(self._viewer, self._made["source"])
         if output == "probabilities":
             classes = info.classes
             if info.task == "instances":
@@ -177,7 +192,8 @@ class RunDock(Dock):
         else:
             shown = in_levels(prediction.result)
             layers = [add_class_layer(self._viewer, shown, info.classes, name, how)]
-        hide_previews(self._viewer)
+        if isinstance(active, Labels) and not is_result(active):
+            self._viewer.layers.selection.active = active
         self._live.watch(layers)
 
     def _on_end(self, outcome: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtGui import QFocusEvent
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtGui import QFocusEvent, QKeyEvent
 from superqt import QSearchableComboBox
 
 from .forms import narrow
@@ -15,7 +15,8 @@ SEARCHED = Qt.ItemDataRole.UserRole + 1
 class SearchCombo(QSearchableComboBox):
     """Takes what is typed for the first entry in which it occurs, and shows what it takes.
 
-    A click into the text selects it, so that what is typed takes its place.
+    A click into the text selects it, so that what is typed takes its place, and lists all entries.
+    Whoever leaves it or presses Escape gets back what is taken.
 
     Signals
     -------
@@ -31,6 +32,7 @@ class SearchCombo(QSearchableComboBox):
         self.completer().setCompletionRole(SEARCHED)
         self.lineEdit().returnPressed.connect(self._take_first_match)
         self.lineEdit().editingFinished.connect(self._show_what_is_taken)
+        self.lineEdit().installEventFilter(self)
 
     def offer(self, title: str, entry: object, about: str = "") -> None:
         """Add an entry that is found by its title and by what is told about it."""
@@ -41,6 +43,26 @@ class SearchCombo(QSearchableComboBox):
         """Select the text once the click that brought the focus is over."""
         super().focusInEvent(event)
         QTimer.singleShot(0, self.lineEdit().selectAll)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Show what is taken, unless it is only the list that opens."""
+        super().focusOutEvent(event)
+        if event.reason() != Qt.FocusReason.PopupFocusReason:
+            self.setEditText(self.itemText(self.currentIndex()))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Show what is taken on Escape."""
+        super().keyPressEvent(event)
+        if event.key() == Qt.Key.Key_Escape:
+            self.setEditText(self.itemText(self.currentIndex()))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """List all entries when the text is clicked."""
+        if watched is self.lineEdit() and event.type() == QEvent.Type.MouseButtonRelease:
+            self.lineEdit().selectAll()
+            self.completer().setCompletionPrefix("")
+            self.completer().complete()
+        return super().eventFilter(watched, event)
 
     def _take_first_match(self) -> None:
         completer, typed = self.completer(), self.lineEdit().text()

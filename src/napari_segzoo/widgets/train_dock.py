@@ -56,7 +56,7 @@ class TrainDock(Dock):
         self.preview_switch.setToolTip("Show, while it learns, what the model makes of the view")
         self._live = LivePreview(self._viewer, self.preview_switch.isChecked)
         self._more = MoreStrokes(self)
-        self._undo = Undo(self._shared, self._live)
+        self._undo = Undo(self._shared, self._live, self.form.start)
         self.train_button = make_button("Train", "Learn from what is drawn", self.train)
         self.stop_button = make_button("Stop", "Stop and keep the best model so far", self.stop)
         self.next_button = make_button(
@@ -76,6 +76,8 @@ class TrainDock(Dock):
         self.progress = TrainProgress(self._viewer)
         self._lay_out()
         self._set_running(False)
+        for changed in (self.pairs.changed, self.form.changed, self.classes.counted):
+            changed.connect(self.status.forgive)
         self.pairs.changed.connect(self._watch_drawing)
         self.pairs.changed.connect(self._next.forget)
         self.pairs.complained.connect(self._complain)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .preview import LivePreview, Preview
 from .shared_model import Choice, SharedModel
+from .start_combo import StartCombo
 
 LEVELS = 5
 """Trainings that can be undone one after the other; each keeps a model in memory."""
@@ -18,6 +19,7 @@ class Before:
 
     choice: Choice | None
     preview: Preview | None
+    start: str
 
 
 class Undo:
@@ -29,11 +31,14 @@ class Undo:
         Whose model a training replaces.
     live : LivePreview
         Whose layer a training replaces.
+    start : StartCombo
+        Whose choice a training replaces.
     """
 
-    def __init__(self, shared: SharedModel, live: LivePreview) -> None:
+    def __init__(self, shared: SharedModel, live: LivePreview, start: StartCombo) -> None:
         self._shared = shared
         self._live = live
+        self._start = start
         self._steps: deque[Before] = deque(maxlen=LEVELS)
         self._preview: Preview | None = None
         self.under_way = False
@@ -51,7 +56,7 @@ class Undo:
 
     def keep(self) -> None:
         """Note that the training is about to replace the model."""
-        self._steps.append(Before(self._shared.choice, self._preview))
+        self._steps.append(Before(self._shared.choice, self._preview, self._start.currentData()))
         self.under_way = False
 
     def give_up(self) -> None:
@@ -69,5 +74,6 @@ class Undo:
         before = self._steps.pop()
         self._live.go_back(before.preview)
         self._shared.choose(before.choice)
+        self._start.choose(before.start)
         title = "no model" if before.choice is None else before.choice.title
         return f"Back to {title}, as before the training; what is drawn stays."
