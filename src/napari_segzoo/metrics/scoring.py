@@ -220,7 +220,7 @@ def _class_labels(counts: Contingency, ignore: int | None) -> list[int]:
     if len(labels) > MOST_CLASSES:
         raise InputError(
             f"The label images hold {len(labels)} different labels, which looks like single "
-            "objects; compare them with task 'instances'."
+            "objects; compare them as separate objects (task 'instances')."
         )
     return labels
 

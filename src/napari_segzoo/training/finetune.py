@@ -71,7 +71,7 @@ def finetune(
         objects, everywhere.
     budget : float, optional
         Seconds, reading included; 60 if neither this nor `steps` is given. Strokes on a base are
-        learnt after at most 150 steps, or one for every 16 drawn voxels if that is more, and the
+        learnt after at most 150 steps, or one for every 256 drawn voxels if that is more, and the
         training ends.
     steps : int, optional
         Optimisation steps instead.

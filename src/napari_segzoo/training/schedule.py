@@ -10,7 +10,7 @@ FEW_STROKES = 150
 """Steps from a base after which a few strokes are learnt; more learn them by heart."""
 SCORES = 10
 """How often a training is scored, if that takes no more than a tenth of a budget of seconds."""
-VOXELS_PER_STEP = 16
+VOXELS_PER_STEP = 256
 """Drawn voxels for which one step more is worth its time."""
 
 

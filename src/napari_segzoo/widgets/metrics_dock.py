@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QProgressBar
 
 from .. import recipes
 from ..errors import InputError
 from ..follow import Progress, follow
-from ..metrics import LEGENDS, Entry, Report, error_overlay, evaluate
-from ..model import SegmentClass
+from ..metrics import Entry, Report, error_overlay, evaluate
 from .dock import Dock, make_dock_body
-from .forms import RESULT, StatusLine, make_button, make_copy_row, make_row
+from .forms import make_button, make_copy_row, make_row
 from .layers import possible_axes
 from .recipe_files import RecipeFiles
-from .results import add_class_layer
+from .score_errors import add_error_layer
 from .score_follow import Follower
+from .score_footer import ScoreFooter
 from .score_form import Compared, ScoreForm
+from .score_hint import object_hint
 from .score_history import HistoryPanel, session_history
-from .score_pair import class_names, model_name, part_transform
+from .score_pair import class_names, model_name
 from .score_panel import ScorePanel
 from .shared_model import unwrap
 from .visible import go_to
@@ -47,12 +47,12 @@ class MetricsDock(Dock):
         self.form = ScoreForm(self._viewer)
         self.measure_button = make_button("Measure", "Compare the two layers", self.measure)
         self.cancel_button = make_button("Cancel", "Stop measuring", self.cancel)
-        self.progress = QProgressBar()
-        self.progress.hide()
-        self.status = StatusLine()
+        self.footer = ScoreFooter()
+        self.progress, self.status = self.footer.progress, self.footer.status
         self.panel = ScorePanel(self._viewer)
         self.history = HistoryPanel(session_history(self._viewer), self._viewer)
         self._follower = Follower(self, self._viewer)
+        self._inputs = Follower(self, self._viewer, pause=0)
         self._lay_out()
         self._set_running(False)
         self._connect()
@@ -99,18 +99,19 @@ class MetricsDock(Dock):
         column = make_dock_body(self)
         column.addWidget(self.form)
         column.addLayout(make_row(self.measure_button, self.cancel_button))
-        column.addWidget(self.progress)
-        column.addWidget(self.status)
         column.addWidget(self.panel)
         column.addWidget(self.history)
         self.history.refresh()
         column.addLayout(make_copy_row(self.copy_command, self.copy_script))
+        self.layout().addWidget(self.footer)
 
     def _connect(self) -> None:
         self._job.yielded.connect(self._on_event)
-        self._job.failed.connect(self.status.complain)
+        self._job.failed.connect(self._show_error)
         self._job.ended.connect(self._on_end)
         self.closed.connect(self._on_close)
+        self.form.changed.connect(self.status.forgive)
+        self._inputs.changed.connect(self.status.forgive)
         self.form.follow.toggled.connect(self._follow)
         self.form.layers_changed.connect(self._follow)
         self._follower.changed.connect(self._on_change)
@@ -178,9 +179,10 @@ class MetricsDock(Dock):
             self._add_errors(event)
 
     def _show(self, report: Report) -> None:
-        pair = self._compared.pair
+        compared, pair = self._compared, self._compared.pair
         axis = max(0, len(pair.origin) - 3)
-        self.panel.show_report(pair.place(report), pair.origin[axis])
+        hint = object_hint(report, compared.reference, compared.prediction)
+        self.panel.show_report(pair.place(report), pair.origin[axis], hint)
         self._mark_slice()
 
     def _remember(self) -> None:
@@ -192,18 +194,7 @@ class MetricsDock(Dock):
 
     def _add_errors(self, codes: np.ndarray) -> None:
         compared, task = self._compared, self.panel.report.task
-        legend = LEGENDS[task]
-        names = {"reference": compared.reference.name, "prediction": compared.prediction.name}
-        add_class_layer(
-            self._viewer,
-            codes,
-            [SegmentClass("", ""), *(SegmentClass(e.name, e.colour) for e in legend.values())],
-            f"{compared.prediction.name} errors",
-            {
-                **part_transform(compared.reference, compared.pair.origin),
-                "metadata": {RESULT: {"errors": names}},
-            },
-        )
+        add_error_layer(self._viewer, codes, compared, task)
         compared.prediction.visible = False
         self.panel.show_legend(task)
         self.status.say("")
@@ -229,7 +220,7 @@ class MetricsDock(Dock):
             self._follower.watch((), view=False)
             self._again = False
             return
-        self._follower.watch(self.form.watched(), view=self.form.region.currentData() == "visible")
+        self._follower.watch(self.form.watched(), view=self.form.by_view)
         self._on_change()
 
     def _on_change(self) -> None:
@@ -240,7 +231,7 @@ class MetricsDock(Dock):
             return
         self._kept = False
         if problem := self._measure():
-            self.status.complain(problem)
+            self._show_error(problem)
 
     def _go_to_slice(self, number: int) -> None:
         if self._compared is not None:
@@ -292,6 +283,11 @@ class MetricsDock(Dock):
         self.measure_button.setEnabled(not running)
         self.cancel_button.setEnabled(running)
 
-    def _complain(self, sentence: str) -> None:
+    def _show_error(self, sentence: str) -> None:
+        """Show an error until what is compared, and how, changes."""
         self.status.complain(sentence)
+        self._inputs.watch(self.form.watched(), view=self.form.by_view)
+
+    def _complain(self, sentence: str) -> None:
+        self._show_error(sentence)
         show_error(sentence)

@@ -15,7 +15,6 @@ from ..metrics import Pair, Placement, make_pair
 from .forms import (
     LayerCombo,
     add_row,
-    lowest,
     make_choice,
     make_collapsible,
     make_form,
@@ -23,12 +22,12 @@ from .forms import (
     topmost,
 )
 from .layers import full_array, place_events, same_place
+from .score_choice import ProposedTask, holds_objects, make_layer_choices
 from .score_pair import inside_shapes, placement_of, visible_part
 
 if TYPE_CHECKING:
     import napari
 
-TASKS = (("Classes", "semantic"), ("Separate objects", "instances"))
 FITS = (
     ("Voxel by voxel", ""),
     ("Crop to what both cover", "crop"),
@@ -82,16 +81,18 @@ class ScoreForm(QWidget):
     -------
     layers_changed()
         Another layer or region was chosen.
+    changed()
+        Anything in the form, or the place of a layer, is another now.
     """
 
     layers_changed = Signal()
+    changed = Signal()
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.reference = LayerCombo(viewer, Labels, lowest)
-        self.prediction = LayerCombo(viewer, Labels, topmost)
-        self.task = make_choice(TASKS)
+        self.reference, self.prediction = make_layer_choices(viewer)
+        self.task = ProposedTask()
         self.fit = make_choice(FITS)
         self.region = make_choice(REGIONS)
         self.shapes = LayerCombo(viewer, Shapes, topmost)
@@ -172,9 +173,14 @@ class ScoreForm(QWidget):
             layers.append(self.shapes.layer)
         return [layer for layer in layers if layer is not None]
 
+    @property
+    def by_view(self) -> bool:
+        """Whether a measurement depends on what the viewer shows."""
+        return self.region.currentData() == "visible"
+
     def _part(self, reference: Labels) -> tuple[Any, Any]:
         """Return region and mask."""
-        if self.region.currentData() == "visible":
+        if self.by_view:
             return visible_part(self._viewer, reference), None
         if not self._by_shapes():
             return None, None
@@ -218,13 +224,19 @@ class ScoreForm(QWidget):
         for combo in (self.reference, self.prediction, self.shapes):
             combo.layer_changed.connect(self._on_layers)
         self.region.currentIndexChanged.connect(self._on_layers)
+        for choice in (self.task, self.fit):
+            choice.currentIndexChanged.connect(self.changed)
+        for number in (self.ignore, self.tolerance):
+            number.valueChanged.connect(self.changed)
 
     def _on_layers(self) -> None:
         for part in (self.shapes, self._form.labelForField(self.shapes)):
             part.setVisible(self._by_shapes())
-        for layer in (self.reference.layer, self.prediction.layer):
-            for event in () if layer is None else place_events(layer):
+        layers = [x for x in (self.reference.layer, self.prediction.layer) if x is not None]
+        for layer in layers:
+            for event in place_events(layer):
                 event.connect(self._show_place)
+        self.task.propose("instances" if any(map(holds_objects, layers)) else "semantic")
         self._show_place()
         self.layers_changed.emit()
 
@@ -235,6 +247,7 @@ class ScoreForm(QWidget):
             self.fit.setEnabled(not self._fits())
             if not self.fit.isEnabled():
                 self.fit.setCurrentIndex(0)
+            self.changed.emit()
 
     def _fits(self) -> bool:
         """Whether voxels can be compared one by one."""

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from ..errors import SegzooError
 from ..metrics import DEFINITIONS, LEGENDS
-from .forms import make_button, make_row, make_text
+from .forms import NOTE_COLOR, as_html, make_button, make_row, make_text
 from .save_dialog import ask_target, with_ending
 from .score_table import ScoreTable, short
 
@@ -55,6 +55,8 @@ class ScorePanel(QWidget):
         self._viewer = viewer
         self.report: Report | None = None
         self.summary = make_text()
+        self.hint = make_text()
+        self.hint.hide()
         self.scores = ScoreTable(shown_rows=6)
         self.scores.setToolTip("Click a class to see where it errs most; a heading to sort")
         self.scores.row_chosen.connect(self._announce_class)
@@ -68,6 +70,7 @@ class ScorePanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.summary)
+        column.addWidget(self.hint)
         column.addWidget(self.scores)
         column.addLayout(self._plot_place)
         column.addWidget(self.objects)
@@ -84,9 +87,11 @@ class ScorePanel(QWidget):
         column.addWidget(self.legend)
         self.hide()
 
-    def show_report(self, report: Report, first_slice: int = 0) -> None:
-        """Show `report`; its slices are counted from `first_slice` on."""
+    def show_report(self, report: Report, first_slice: int = 0, hint: str = "") -> None:
+        """Show `report`, and a hint on it; its slices are counted from `first_slice` on."""
         self.report = report
+        self.hint.setText(f'<span style="color: {NOTE_COLOR}">{as_html(hint)}</span>')
+        self.hint.setVisible(bool(hint))
         self.legend.hide()
         values = report.summary()
         first = [name for name in FIRST_SUMMARY[report.task] if name in values]
