@@ -149,6 +149,12 @@ def test_validation_images_and_held_out_strokes_come_back(
     assert train.form.options().loss == "dice"
     train.form.hold_out.setChecked(False)
     assert train.form.options().hold_out == 0
+    train.form.hold_out.setChecked(True)
+    objects = project.changed({"hold_out": 0.0, "task": "instances", "validation_images": ()})
+    save_project(path, objects, overwrite=True)
+    train.project.open(path)
+    train.form.task.setCurrentIndex(train.form.task.findData("semantic"))
+    assert train.form.hold_out.isChecked(), "of objects none are held out, which says nothing"
 
 
 def test_saving_again_keeps_files_and_takes_new_strokes(

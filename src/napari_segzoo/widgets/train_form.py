@@ -125,7 +125,9 @@ class TrainForm(QWidget):
         self.seed.setValue(options.seed)
         self.device.setCurrentText(options.device)
         self.network.setText(format_options(options.architecture_options))
-        self.hold_out.setChecked(options.hold_out > 0)
+        strokes = Labelling(options.task, options.unlabeled).sparse
+        if strokes and not project.validation_images:
+            self.hold_out.setChecked(options.hold_out > 0)
         self._hold_out_by(options.hold_out or HELD_OUT)
 
     def _hold_out_by(self, share: float) -> None:
@@ -176,9 +178,7 @@ class TrainForm(QWidget):
         self.tune.setEnabled(not new)
         self.ndim.setEnabled(new)
         self.network.setEnabled(new)
-        labelling = self.labelling()
-        strokes = labelling.task == "semantic" and labelling.unlabeled == "ignore"
-        self.hold_out.setEnabled(strokes and not self._validated)
+        self.hold_out.setEnabled(self.labelling().sparse and not self._validated)
 
     def _suggest(self) -> None:
         """Suggest the bundled model that is made for such a training."""
