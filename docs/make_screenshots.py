@@ -32,9 +32,15 @@ def wait(seconds=0.0, busy=None):
 
 
 def open_docks(viewer, names):
-    """Open docks by name and return them with their widgets."""
+    """Open docks by name, one below the other, and return them with their widgets."""
     found = [viewer.window.add_plugin_dock_widget("napari-segzoo", name) for name in names]
     wait(0.5)
+    window = viewer.window._qt_window
+    for frame, _ in found:
+        window.removeDockWidget(frame)
+    for frame, _ in found:
+        window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, frame)
+        frame.show()
     return dict(zip(names, found, strict=True))
 
 

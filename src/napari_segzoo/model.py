@@ -25,6 +25,8 @@ FORMAT_VERSION = 1
 TASKS = ("semantic", "instances")
 PALETTE = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 """Colours for classes 0, 1, ...: Okabe & Ito's, told apart by the colour-blind."""
+DRAWING_PALETTE = ("transparent", "#aa66ff", *PALETTE[1:])
+"""Colours for what is drawn: labels 2, 3, ... have those of the classes that they become."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .io import open_image
+from .model import DRAWING_PALETTE
 from .synthetic import nuclei
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -109,11 +110,15 @@ def load_nuclei(ndim: int = 2, seed: int = 0) -> tuple[NDArray[np.uint16], NDArr
 
 def coins() -> list[LayerData]:
     """Return coins, reference and strokes as napari layers."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
     image, reference = load_coins()
+    colors = CyclicLabelColormap(colors=DRAWING_PALETTE)
+    drawn = {**_metadata("coins strokes", "yx"), "colormap": colors}
     return [
         (image, _metadata("coins", "yx"), "image"),
         (reference, {**_metadata("coins reference", "yx"), "visible": False}, "labels"),
-        (coins_strokes(), _metadata("coins strokes", "yx"), "labels"),
+        (coins_strokes(), drawn, "labels"),
     ]
 
 

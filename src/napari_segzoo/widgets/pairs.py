@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from ..errors import InputError, SegzooError
+from ..model import DRAWING_PALETTE
 from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
 from .layers import check_axes, label_shape, possible_axes, result_transform
-from .results import drawing_colors
 
 if TYPE_CHECKING:
     import napari
@@ -163,7 +164,7 @@ class PairList(QWidget):
         layer = self._viewer.add_labels(
             drawn,
             name=f"{image.name} drawn",
-            colormap=drawing_colors(),
+            colormap=CyclicLabelColormap(colors=DRAWING_PALETTE),
             **result_transform(image, self.axes.currentText()),
         )
         layer.brush_size = max(3, min(drawn.shape[-2:]) // BRUSH_SHARE)

@@ -11,14 +11,13 @@ from napari.utils.colormaps import Colormap, CyclicLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer
 
-from ..model import PALETTE, SegmentClass
+from ..model import SegmentClass
 
 if TYPE_CHECKING:
     import napari
 
 REFRESH_SHARE = 0.2
 """Part of the GUI's time that live updates may take."""
-BACKGROUND_STROKES = "#aa66ff"
 LARGEST_PLANE = 16384
 """Side of a plane in pixels, above which napari draws Labels coarsened on most graphics cards."""
 COARSEST_PLANE = 2048
@@ -41,11 +40,6 @@ def class_colors(classes: Sequence[SegmentClass]) -> CyclicLabelColormap:
     two seconds to load.
     """
     return CyclicLabelColormap(colors=["transparent", *(c.color for c in classes[1:])])
-
-
-def drawing_colors() -> CyclicLabelColormap:
-    """Return colours for what is drawn: labels 2, 3, ... have those of the classes they become."""
-    return CyclicLabelColormap(colors=["transparent", BACKGROUND_STROKES, *PALETTE[1:]])
 
 
 def add_class_layer(
