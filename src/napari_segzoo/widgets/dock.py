@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QDockWidget,
-    QFrame,
-    QMainWindow,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from .worker import Job
 
@@ -61,22 +54,16 @@ class Dock(QWidget):
 
 
 def _lay_over_another(dock: Dock) -> None:
-    """Put a new dock over the last one of the same side, in front."""
+    """Put a new dock over the one that is seen on the same side, in front."""
     window = dock.window()
-    if not isinstance(window, QMainWindow):
-        return
-    all_docks = window.findChildren(QDockWidget)
-    frame = next((d for d in all_docks if d.isAncestorOf(dock)), None)
-    others = [
-        d for d in all_docks
-        if d is not frame and d.findChild(Dock) and d.isVisible() and not d.isFloating()
-    ]  # fmt: skip
-    if frame is None or frame.isFloating():
-        return
-    side = window.dockWidgetArea(frame)
-    for other in [d for d in others if window.dockWidgetArea(d) == side][-1:]:
-        window.tabifyDockWidget(other, frame)
-        QTimer.singleShot(0, frame.raise_)
+    frames = window.findChildren(QDockWidget) if isinstance(window, QMainWindow) else []
+    own = next((f for f in frames if f.isAncestorOf(dock)), None)
+    seen = [f for f in frames if f is not own and f.isVisible() and not f.isFloating()]
+    others = [f for f in seen if f.findChild(Dock)]
+    on_side = [f for f in others if own and window.dockWidgetArea(f) == window.dockWidgetArea(own)]
+    if on_side:
+        window.tabifyDockWidget(on_side[-1], own)
+        QTimer.singleShot(0, own.raise_)
 
 
 def make_dock_body(dock: QWidget) -> QVBoxLayout:

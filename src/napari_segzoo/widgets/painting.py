@@ -56,5 +56,6 @@ def _events(layer: Labels) -> tuple[Any, ...]:
 
 
 def _strokes(layer: Labels) -> tuple[int, int]:
-    """How many strokes can be undone, and how many redone."""
-    return len(layer._undo_history), len(layer._redo_history)
+    """How many strokes can be undone, and how many redone, as far as napari tells."""
+    undone, redone = (getattr(layer, f"_{way}_history", ()) for way in ("undo", "redo"))
+    return len(undone), len(redone)
