@@ -110,7 +110,7 @@ def test_a_class_that_is_not_drawn_this_time_stays_known(three):
     events = list(segzoo.finetune(image, drawn, base=model, steps=30))
     assert (segzoo.predict(events[-1].model, image) == truth).mean() > 0.97
     (note,) = [e.message for e in events if isinstance(e, Note) and "not drawn" in e.message]
-    assert "Class 2" in note and "may fade" in note
+    assert "Label 2" in note and "may fade" in note
 
 
 @pytest.mark.parametrize("unit, ranges", [("millimeter", SCAN), ("micrometer", Augmentation())])
