@@ -10,7 +10,7 @@ from tiny import dice, noise, squares, tiny_model
 from torch.nn import functional as F
 
 import napari_segzoo as segzoo
-from napari_segzoo.training import Finished, Note, StepDone
+from napari_segzoo.training import Finished, Note, Redrawn, StepDone
 from napari_segzoo.training.adapt import WeightAverage
 from napari_segzoo.training.augment import SCAN, Augmentation
 from napari_segzoo.training.batch import Batch
@@ -241,6 +241,16 @@ def test_strokes_with_background_and_object_swapped_are_remarked_on(trained, swa
     events = segzoo.finetune(image, drawn, base=model, steps=1)
     said = [event.message for event in events if isinstance(event, Note)]
     assert (CONTRADICTED in said) == swapped
+
+
+def test_that_remark_stays_when_more_is_drawn(trained):
+    model, image, truth = trained
+    drawn = strokes(truth, ~truth)
+    later = iter([np.roll(drawn, 1, 0)])
+    how = {"steps": 3, "more": lambda: next(later, None)}
+    events = list(segzoo.finetune(image, drawn, base=model, **how))
+    (at,) = (n for n, event in enumerate(events) if isinstance(event, Redrawn))
+    assert Note(CONTRADICTED) in events[at:]
 
 
 @pytest.mark.parametrize(
