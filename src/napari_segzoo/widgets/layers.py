@@ -14,6 +14,7 @@ from ..errors import InputError, SegzooError
 from ..io import Image as CoreImage
 from ..io import open_image
 from ..io.units import PIXEL, length_unit
+from ..reader import LARGEST_IN_MEMORY
 
 if TYPE_CHECKING:
     import napari
@@ -26,7 +27,6 @@ COMMON_AXES = {
 }
 FILE = "napari_segzoo_file"
 """Under this name the metadata of a layer tell its file where napari does not."""
-LARGEST_IN_MEMORY = 1 << 30
 RGB_AXES = {3: ("YXC",), 4: ("ZYXC", "TYXC"), 5: ("TZYXC",)}
 
 
