@@ -7,7 +7,10 @@ for NIfTI, which napari claims but cannot read by itself, and not for TIFF.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .io import Image
 
 LayerData = tuple[Any, dict[str, Any], str]
 ENDINGS = (".nii", ".nii.gz")
@@ -23,8 +26,6 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | 
 def read_layers(path: str) -> list[LayerData]:
     """Return an image file as a napari layer, or as one layer per channel.
 
-    Up to `LARGEST_IN_MEMORY` bytes are read, more stay in the file.
-
     Raises
     ------
     InputError
@@ -32,21 +33,31 @@ def read_layers(path: str) -> list[LayerData]:
     """
     from pathlib import Path
 
+    from .io import image_stem, open_image
+
+    image = open_image(path)
+    split = {"channel_axis": image.axes.index("C")} if "C" in image.axes else {}
+    how = layer_axes(image, image.axes.replace("C", ""))
+    return [(pixels(image), {"name": image_stem(Path(path)), **how, **split}, "image")]
+
+
+def pixels(image: Image) -> Any:
+    """Return up to `LARGEST_IN_MEMORY` bytes as an array; more stay in the file."""
+    import math
+
     import numpy as np
 
-    from .io import image_stem, open_image
+    size = np.dtype(image.data.dtype).itemsize * math.prod(image.shape)
+    return image.data if size > LARGEST_IN_MEMORY else np.asarray(image.data[...])
+
+
+def layer_axes(image: Image, axes: str) -> dict[str, tuple[Any, ...]]:
+    """Return scale, units and labels of a layer's axes, `axes` of those of `image`."""
     from .io.image import SPATIAL
     from .io.units import PIXEL
 
-    image = open_image(path)
-    data = image.data if image.data.nbytes > LARGEST_IN_MEMORY else np.asarray(image.data[...])
-    kept = [n for n, axis in enumerate(image.axes) if axis != "C"]
-    metadata: dict[str, Any] = {
-        "name": image_stem(Path(path)),
-        "scale": tuple(image.scale[n] for n in kept),
-        "units": tuple(image.unit if image.axes[n] in SPATIAL else PIXEL for n in kept),
-        "axis_labels": tuple(image.axes[n].lower() for n in kept),
+    return {
+        "scale": tuple(image.scale[image.axes.index(a)] for a in axes),
+        "units": tuple(image.unit if a in SPATIAL else PIXEL for a in axes),
+        "axis_labels": tuple(axes.lower()),
     }
-    if "C" in image.axes:
-        metadata["channel_axis"] = image.axes.index("C")
-    return [(data, metadata, "image")]

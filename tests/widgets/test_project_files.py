@@ -230,7 +230,7 @@ def test_colours_and_large_images(viewer, tmp_path, blobs, monkeypatch):
     layer = add_image_file(viewer, open_image(tmp_path / "colors.tif", axes="YXC"))
     assert layer.rgb
     assert path_of(layer) == str(tmp_path / "colors.tif")
-    monkeypatch.setattr("napari_segzoo.widgets.layers.LARGEST_IN_MEMORY", 100)
+    monkeypatch.setattr("napari_segzoo.reader.LARGEST_IN_MEMORY", 100)
     stack = np.stack([blobs, blobs // 2])
     save_image(tmp_path / "stack.tif", stack, "ZYX")
     layer = add_image_file(viewer, open_image(tmp_path / "stack.tif"))

@@ -6,6 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea
 
 import napari_segzoo as segzoo
+from napari_segzoo.errors import RunError
+from napari_segzoo.inference import Prediction
 from napari_segzoo.widgets.dock import DOCK_WIDTH
 from napari_segzoo.widgets.shared_model import Choice, shared_model
 
@@ -301,3 +303,22 @@ def test_a_new_result_takes_the_place_of_the_last_and_leaves_the_brush_where_it_
     shown = {layer.name: layer.visible for layer in viewer.layers if "labels" in layer.name}
     assert list(shown.values()) == [False, True]
     assert viewer.layers.selection.active is drawn
+
+
+def test_a_run_that_fails_gives_back_the_result_before_it(
+    viewer, run, choose, make_model, finish, blobs, monkeypatch
+):
+    viewer.add_image(blobs, name="blobs")
+    choose(make_model())
+    run.run()
+    finish(run)
+
+    def fail(self):
+        raise RunError("The disk is full.")
+        yield
+
+    monkeypatch.setattr(Prediction, "run", fail)
+    run.run()
+    finish(run)
+    assert "The disk is full." in run.status.text()
+    assert [x.visible for x in viewer.layers if "labels" in x.name] == [True]

@@ -227,7 +227,8 @@ class LayerCombo(QComboBox):
     kind : type
         Type of the layers offered.
     prefer : callable
-        Chooses among the layers offered, or none of them, when none is shown yet.
+        Chooses among the layers offered, or none of them, when none is shown yet. By default the
+        selected one, or else the lowest that no dock made.
 
     Signals
     -------
@@ -241,13 +242,13 @@ class LayerCombo(QComboBox):
         self,
         viewer: napari.viewer.Viewer,
         kind: type[Layer],
-        prefer: Callable[[Sequence[Layer]], Layer | None] = lowest,
+        prefer: Callable[[Sequence[Layer]], Layer | None] | None = None,
     ) -> None:
         super().__init__()
         narrow(self)
         self._viewer = viewer
         self._kind = kind
-        self._prefer = prefer
+        self._prefer = prefer or self._selected_or_lowest
         self._offered: list[Layer] = []
         self._shown: tuple[Layer | None, int] = (None, 0)
         self.refresh()
@@ -257,14 +258,19 @@ class LayerCombo(QComboBox):
         self.currentIndexChanged.connect(self._announce)
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers offered, from the lowest up."""
+        return tuple(self._offered)
+
+    @property
     def layer(self) -> Layer | None:
         """The layer shown."""
         n = self.currentIndex()
         return self._offered[n] if 0 <= n < len(self._offered) else None
 
-    def set_layer(self, layer: Layer) -> None:
+    def set_layer(self, layer: Layer | None) -> None:
         """Show `layer`."""
-        self.setCurrentIndex(self._offered.index(layer))
+        self.setCurrentIndex(-1 if layer is None else self._offered.index(layer))
 
     def refresh(self, event: object = None) -> None:
         """Take over layers that came or went; the one shown stays if it can."""
@@ -283,6 +289,10 @@ class LayerCombo(QComboBox):
             self.setCurrentIndex(-1 if kept is None else self._offered.index(kept))
         self.blockSignals(False)
         self._announce()
+
+    def _selected_or_lowest(self, layers: Sequence[Layer]) -> Layer:
+        selected = self._viewer.layers.selection.active
+        return selected if selected in layers and not is_result(selected) else lowest(layers)
 
     def _rename(self, event: object = None) -> None:
         if isalive(self):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ from napari.layers import Image, Labels, Layer
 from ..axes import SPATIAL
 from ..errors import InputError, SegzooError
 from ..io import Image as CoreImage
-from ..io import open_image
+from ..io import image_stem, open_image
 from ..io.units import PIXEL, length_unit
-from ..reader import LARGEST_IN_MEMORY
+from ..reader import layer_axes, pixels
 
 if TYPE_CHECKING:
     import napari
@@ -154,27 +153,19 @@ def path_of(layer: Layer) -> str | None:
 
 
 def add_image_file(viewer: napari.viewer.Viewer, image: CoreImage) -> Image:
-    """Return the layer of an image opened from a file with its axes, added if it is not there.
-
-    Up to `LARGEST_IN_MEMORY` bytes are read, more stay in the file.
-    """
+    """Return the layer of an image opened from a file with its axes, added if it is not there."""
     for layer in viewer.layers:
         there = isinstance(layer, Image) and path_of(layer) == image.source
         if there and tuple(full_array(layer).shape) == image.shape:
             return layer
     rgb = image.axes[-1] == "C" and image.shape[-1] in (3, 4)
-    n = len(image.axes) - rgb
-    unit = [image.unit if a in SPATIAL else PIXEL for a in image.axes[:n]]
-    small = np.dtype(image.data.dtype).itemsize * math.prod(image.shape) <= LARGEST_IN_MEMORY
-    data = np.asarray(image.data[...]) if small else image.data
+    data = pixels(image)
     return viewer.add_image(
-        list(image.levels) if image.levels and not small else data,
-        name=Path(image.source).stem,
+        list(image.levels) if image.levels and data is image.data else data,
+        name=image_stem(Path(image.source)),
         rgb=rgb,
-        scale=image.scale[:n],
-        units=unit,
-        axis_labels=tuple(image.axes[:n].lower()),
         metadata={FILE: image.source},
+        **layer_axes(image, image.axes[:-1] if rgb else image.axes),
     )
 
 

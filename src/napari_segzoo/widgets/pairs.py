@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
@@ -14,7 +14,16 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from ..errors import InputError, SegzooError
 from ..model import DRAWING_PALETTE
-from .forms import LayerCombo, add_row, make_button, make_choice, make_form, make_row, topmost_drawn
+from .forms import (
+    LayerCombo,
+    add_row,
+    is_result,
+    make_button,
+    make_choice,
+    make_form,
+    make_row,
+    topmost_drawn,
+)
 from .layers import check_axes, label_shape, possible_axes, result_transform
 
 if TYPE_CHECKING:
@@ -22,6 +31,8 @@ if TYPE_CHECKING:
 
 BRUSH_SHARE = 60
 """A new brush is this part of the shorter side of the image."""
+DRAWN_ON = "napari_segzoo_drawn_on"
+"""Under this name the metadata of a drawing tell the identity of the image layer below it."""
 NO_IMAGE = "There is no image layer; open an image first."
 
 
@@ -33,7 +44,7 @@ class PairRow(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.image = LayerCombo(viewer, Image)
-        self.labels = LayerCombo(viewer, Labels, topmost_drawn)
+        self.labels = LayerCombo(viewer, Labels, self._drawn_on_it)
         form = make_form()
         add_row(form, "Image", self.image, "The image that was drawn on")
         add_row(form, "Labels", self.labels, "What was drawn: 1 background, 2, 3, … classes")
@@ -43,8 +54,25 @@ class PairRow(QWidget):
         form.addRow("", self.validation)
         self.validation.hide()
         self.validation.toggled.connect(self.changed)
+        self.image.layer_changed.connect(self._show_its_drawing)
         self.image.layer_changed.connect(self.changed)
         self.labels.layer_changed.connect(self.changed)
+
+    def _show_its_drawing(self) -> None:
+        """Show what was drawn on the image shown, and nothing that was drawn on another one."""
+        shown, image = self.labels.layer, getattr(self.image.layer, "unique_id", None)
+        own = [x for x in self.labels.layers if image and x.metadata.get(DRAWN_ON) == image]
+        if own and shown not in own:
+            self.labels.set_layer(own[-1])
+        elif shown is not None and not self._fits(shown):
+            self.labels.set_layer(None)
+
+    def _drawn_on_it(self, layers: Sequence[Layer]) -> Layer | None:
+        return topmost_drawn([layer for layer in layers if self._fits(layer)])
+
+    def _fits(self, labels: Layer) -> bool:
+        others = [x.unique_id for x in self.image.layers if x is not self.image.layer]
+        return labels.metadata.get(DRAWN_ON) not in others
 
 
 class PairList(QWidget):
@@ -125,6 +153,10 @@ class PairList(QWidget):
     def add_pair(self) -> None:
         """Ask for one more pair."""
         row = PairRow(self._viewer)
+        shown = [other.image.layer for other in self.rows]
+        if row.image.layer in shown:
+            others = [x for x in row.image.layers if x not in shown and not is_result(x)]
+            row.image.set_layer(others[0] if others else row.image.layer)
         row.changed.connect(self._on_change)
         self.rows.append(row)
         self._column.addWidget(row)
@@ -165,6 +197,7 @@ class PairList(QWidget):
             drawn,
             name=f"{image.name} drawn",
             colormap=CyclicLabelColormap(colors=DRAWING_PALETTE),
+            metadata={DRAWN_ON: image.unique_id},
             **result_transform(image, self.axes.currentText()),
         )
         layer.brush_size = max(3, min(drawn.shape[-2:]) // BRUSH_SHARE)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
 from ..axes import Layout
@@ -162,12 +162,18 @@ class LivePreview:
             preview.put_back()
 
 
-def hide_earlier(viewer: napari.viewer.Viewer, source: str) -> None:
-    """Make room for a result of the image layer of this name: hide previews and its results."""
+def hide_earlier(viewer: napari.viewer.Viewer, source: str) -> list[Layer]:
+    """Make room for a result of the image layer of this name: hide previews and its results.
+
+    Returns those that were visible.
+    """
+    hidden = []
     for layer in viewer.layers:
         made = layer.metadata.get(RESULT, {})
-        if "preview" in made or made.get("source") == source:
+        if layer.visible and ("preview" in made or made.get("source") == source):
             layer.visible = False
+            hidden.append(layer)
+    return hidden
 
 
 def _around(middle: int, length: int, size: int) -> slice:

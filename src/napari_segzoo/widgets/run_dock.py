@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar
 
@@ -50,6 +50,7 @@ class RunDock(Dock):
         self._live = LiveLayers(self, self._viewer)
         self._work: RunWork | None = None
         self._made: dict[str, Any] = {}
+        self._hidden: list[Layer] = []
         self._task = ""
         self._begin = 0.0
         self._tiles = 0
@@ -119,6 +120,7 @@ class RunDock(Dock):
             self._complain(str(error))
             return
         self._live.watch(())
+        self._hidden = []
         self._begin = time.perf_counter()
         self._tiles = 0
         self.progress.setRange(0, 0)
@@ -173,7 +175,7 @@ class RunDock(Dock):
         how = {**self._placement, "metadata": {RESULT: {**self._made, "partial": True}}}
         active = self._viewer.layers.selection.active
         if not self.form.cut():
-            hide_earlier(self._viewer, self._made["source"])
+            self._hidden = hide_earlier(self._viewer, self._made["source"])
         if output == "probabilities":
             classes = info.classes
             if info.task == "instances":
@@ -214,6 +216,9 @@ class RunDock(Dock):
                 layer.name = f"{layer.name} (partial)"
             else:
                 self._viewer.layers.remove(layer)
+        if not written:
+            for layer in self._hidden:
+                layer.visible = True
         if outcome == "cancelled":
             kept = "; what is done is kept as a partial layer" if layers and written else ""
             self.status.say(f"Cancelled after {done} tile(s){kept}.")
