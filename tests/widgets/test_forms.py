@@ -13,7 +13,8 @@ from qtpy.QtWidgets import (
     QScrollArea,
 )
 
-from napari_segzoo.widgets.forms import NOTE_COLOR, StatusLine, topmost_drawn
+from napari_segzoo.widgets.forms import NOTE_COLOR, StatusLine
+from napari_segzoo.widgets.layer_combo import topmost_drawn
 from napari_segzoo.widgets.search_combo import SearchCombo
 
 

@@ -14,16 +14,8 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from ..errors import InputError, SegzooError
 from ..model import DRAWING_PALETTE
-from .forms import (
-    LayerCombo,
-    add_row,
-    is_result,
-    make_button,
-    make_choice,
-    make_form,
-    make_row,
-    topmost_drawn,
-)
+from .forms import add_row, make_button, make_choice, make_form, make_row
+from .layer_combo import LayerCombo, is_result, topmost_drawn
 from .layers import check_axes, label_shape, possible_axes, result_transform
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..axes import Layout
 from ..inference.region import Region
 from ..model import SegmentClass
-from .forms import RESULT
+from .layer_combo import RESULT
 from .layers import full_array, label_shape, result_transform
 from .results import add_class_layer
 from .visible import position_in, ranges_seen

@@ -15,16 +15,8 @@ from ..errors import InputError, SegzooError
 from ..inference import BlockSeparated, Note, Plan, Prediction, Stage, TileDone
 from ..model import default_classes
 from .dock import Dock, make_dock_body
-from .forms import (
-    RESULT,
-    StatusLine,
-    as_html,
-    is_result,
-    make_button,
-    make_copy_row,
-    make_row,
-    make_text,
-)
+from .forms import StatusLine, as_html, make_button, make_copy_row, make_row, make_text
+from .layer_combo import RESULT, is_result
 from .layers import core_image, result_transform
 from .preview import hide_earlier
 from .recipe_files import RecipeFiles

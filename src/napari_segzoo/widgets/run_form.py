@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QVBoxLayout, QW
 
 from ..inference import PredictOptions
 from ..inference.crop import format_region
-from .forms import LayerCombo, add_row, make_choice, make_collapsible, make_form
+from .forms import add_row, make_choice, make_collapsible, make_form
+from .layer_combo import LayerCombo
 from .layers import possible_axes
 from .run_region import Ranges, RegionChoice
 

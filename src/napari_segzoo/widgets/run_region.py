@@ -9,7 +9,8 @@ from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from ..errors import InputError
-from .forms import LayerCombo, make_choice
+from .forms import make_choice
+from .layer_combo import LayerCombo
 from .layers import full_array
 from .visible import ranges_seen
 

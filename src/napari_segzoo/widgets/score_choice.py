@@ -12,7 +12,8 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox
 
 from ..io.files import STROKES
-from .forms import RESULT, LayerCombo, is_result, narrow
+from .forms import narrow
+from .layer_combo import RESULT, LayerCombo, is_result
 from .layers import path_of
 from .score_pair import class_names
 

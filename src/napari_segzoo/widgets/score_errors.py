@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..metrics import LEGENDS
 from ..model import SegmentClass
-from .forms import RESULT
+from .layer_combo import RESULT
 from .results import add_class_layer
 from .score_pair import part_transform
 

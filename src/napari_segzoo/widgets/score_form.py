@@ -12,15 +12,8 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QSpinBox, QVBoxLayout, QWi
 
 from ..errors import InputError
 from ..metrics import Pair, Placement, make_pair
-from .forms import (
-    LayerCombo,
-    add_row,
-    make_choice,
-    make_collapsible,
-    make_form,
-    make_text,
-    topmost,
-)
+from .forms import add_row, make_choice, make_collapsible, make_form, make_text
+from .layer_combo import LayerCombo, topmost
 from .layers import full_array, place_events, same_place
 from .score_choice import ProposedTask, holds_objects, make_layer_choices
 from .score_pair import inside_shapes, placement_of, visible_part

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..io import LazyArray
 from ..metrics import Placement
-from .forms import RESULT
+from .layer_combo import RESULT
 from .layers import full_array, result_transform
 from .visible import ranges_seen
 
