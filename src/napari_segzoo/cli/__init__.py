@@ -86,7 +86,7 @@ def _explain_usage(error: Any) -> int:
         print(context.get_help(), file=sys.stderr, flush=True)
         return 2
     message = " ".join(error.format_message().split()).replace(". Did you", "; did you")
-    if context is not None and not message.endswith(("?", ")")):
+    if context is not None and not message.endswith("?"):
         message = f"{message.rstrip('.')}; see {context.command_path} --help."
     return _fail(message, 2)
 
