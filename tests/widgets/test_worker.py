@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
 from napari_segzoo.errors import InputError
@@ -39,6 +40,28 @@ def test_events_arrive_in_order_and_the_end_is_told(qtbot, job):
     assert record.events == list(range(20))
     assert (record.outcomes, record.failures) == (["done"], [])
     assert not job.running
+
+
+def test_a_long_run_does_not_keep_another_waiting(qtbot, job):
+    pool, over = QThreadPool.globalInstance(), threading.Event()
+    threads = pool.maxThreadCount()
+    pool.setMaxThreadCount(1)
+
+    def wait():
+        yield "waiting"
+        over.wait(30)
+
+    other = Job(job.parent())
+    try:
+        job.start(wait)
+        qtbot.waitUntil(lambda: job.record.events == ["waiting"], timeout=30_000)
+        assert run(qtbot, other, lambda: (n for n in range(2)), Record(other)).events == [0, 1]
+        assert job.running
+    finally:
+        over.set()
+        qtbot.waitUntil(lambda: not job.running, timeout=30_000)
+        pool.setMaxThreadCount(threads)
+    qtbot.waitUntil(lambda: pool.activeThreadCount() == 0, timeout=30_000)
 
 
 def raising(error):

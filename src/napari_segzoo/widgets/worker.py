@@ -11,7 +11,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import GeneratorWorker
 
@@ -143,6 +143,7 @@ class Job(QObject):
         worker.warned.connect(_log_warning)
         worker.finished.connect(self._on_finished)
         self.destroyed.connect(worker.ask_to_quit)
+        QThreadPool.globalInstance().releaseThread()  # a run takes no place of those for others
         worker.start()
         self._timer.start()
 
@@ -182,6 +183,7 @@ class Job(QObject):
 
     def _end(self) -> None:
         self._timer.stop()
+        QThreadPool.globalInstance().reserveThread()
         self._worker = None
         self._over = False
         if self._error is not None:
