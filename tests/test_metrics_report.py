@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 from functools import partial
@@ -171,6 +172,8 @@ def test_objects_are_exported_one_per_line(tmp_path):
     lines = list(csv.DictReader(io.StringIO(report.objects_to_csv(tmp_path / "objects.csv"))))
     assert [line["status"] for line in lines] == [row["status"] for row in report.objects]
     assert (tmp_path / "objects.csv").exists()
+    places = [line["position"] for line in lines]
+    assert all(re.fullmatch(r"\(\d+, \d+\)", place) for place in places), places
 
 
 def test_overlay_of_classes():

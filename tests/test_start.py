@@ -309,12 +309,14 @@ def test_keeping_bears_on_voxels_that_are_not_drawn_alone():
     loss = UndrawnLoss(keep=2.0, teacher=torch.nn.Identity())
     value = loss(logits, Batch(x, x, target, None), torch.float32)
     wanted = F.softmax(x, 1)
-    entropy = -(wanted * F.log_softmax(logits, 1)).sum(1)
-    torch.testing.assert_close(value, 2 * entropy[0, 2:].mean())
+    surplus = F.kl_div(F.log_softmax(logits, 1), wanted, reduction="none").sum(1)
+    torch.testing.assert_close(value, 2 * surplus[0, 2:].mean())
     value.backward()
     assert not logits.grad[0, :, :2].any()
     same = x.clone().requires_grad_()
-    loss(same, Batch(x, x, target, None), torch.float32).backward()
+    agreed = loss(same, Batch(x, x, target, None), torch.float32)
+    agreed.backward()
+    assert abs(agreed) < 1e-6
     assert same.grad.abs().max() < 1e-6, "nothing to learn where the network is the teacher"
 
 

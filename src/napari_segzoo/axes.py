@@ -147,7 +147,8 @@ def find_layout(
     if channels not in (1, in_channels):
         raise InputError(
             f"The model takes {in_channels} channel(s), but {_within(name)} has {channels} "
-            f"(axes {axes}, shape {shape}); choose the channels that the model was trained on."
+            f"(axes {axes}, shape {shape}); give it an image of the channels it was trained on "
+            "(napari splits them: Split Stack in the menu of the layer)."
         )
     return layout
 

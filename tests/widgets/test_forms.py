@@ -115,6 +115,17 @@ def test_what_was_typed_into_a_search_and_left_is_not_shown(qtbot):
     assert combo.currentText() == combo.currentData() == "nuclei"
 
 
+def test_a_search_takes_the_name_that_was_typed_before_others_that_tell_of_it(qtbot):
+    combo = SearchCombo()
+    qtbot.addWidget(combo)
+    combo.offer("generalist-2d (trained)", 1, "nuclei and cells")
+    combo.offer("nuclei (trained)", 2, "nuclei")
+    combo.lineEdit().clear()
+    qtbot.keyClicks(combo.lineEdit(), "nuclei")
+    qtbot.keyClick(combo.lineEdit(), Qt.Key.Key_Return)
+    assert combo.currentData() == 2
+
+
 def test_docks_lie_over_each_other_as_tabs(viewer, open_dock, qtbot):
     """One below the other, none would be high enough to work in."""
     docks = [open_dock(name) for name in ("Model", "Run", "Train")]

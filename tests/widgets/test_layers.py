@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 import napari_segzoo as segzoo
+from napari_segzoo.io import open_image
 from napari_segzoo.model import SegmentClass
 from napari_segzoo.widgets.layers import (
+    add_image_file,
     core_image,
     file_of,
     label_shape,
@@ -119,3 +122,22 @@ def test_what_a_run_finds_is_not_taken_for_a_drawing(
     row.labels.set_layer(viewer.layers["blobs labels"])
     viewer.add_labels(np.zeros(blobs.shape, np.uint8), name="others")
     assert row.labels.layer is viewer.layers["blobs labels"], "the user's choice stays"
+
+
+def test_axes_are_read_from_the_file_of_a_layer(viewer, tmp_path):
+    data = np.zeros((2, 32, 32), np.uint8)
+    for axes in ("CYX", "TYX"):
+        path = tmp_path / f"{axes}.tif"
+        tifffile.imwrite(path, data, imagej=True, metadata={"axes": axes})
+        (layer,) = viewer.open(path, plugin="napari")
+        assert possible_axes(layer)[0] == axes
+    tifffile.imwrite(tmp_path / "plain.tif", data)
+    (layer,) = viewer.open(tmp_path / "plain.tif", plugin="napari")
+    assert possible_axes(layer)[0] == "ZYX"
+
+
+def test_an_open_file_is_found_again_by_a_relative_path(viewer, tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "cells.tif", np.zeros((32, 32), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    (layer,) = viewer.open("cells.tif", plugin="napari")
+    assert add_image_file(viewer, open_image(tmp_path / "cells.tif")) is layer

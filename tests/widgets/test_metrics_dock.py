@@ -63,6 +63,9 @@ def test_tables_sort_by_number(viewer, metrics, finish):
     table = metrics.panel.scores
     table.sortItems(0, Qt.SortOrder.DescendingOrder)
     assert [table.item(r, 0).text() for r in range(3)] == ["11", "10", "9"]
+    metrics.measure()
+    finish(metrics)
+    assert [table.item(r, 0).text() for r in range(3)] == ["11", "10", "9"], "it stays sorted"
 
 
 def test_an_object_in_the_table_is_shown(viewer, metrics, finish):

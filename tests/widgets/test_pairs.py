@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from napari_segzoo.widgets.uncover import topmost_visible
+
 
 @pytest.fixture
 def plates(viewer):
@@ -61,3 +63,41 @@ def test_one_more_pair_shows_one_more_image(viewer, open_dock, plates):
     assert shown[:3] == [plates[1], plates[0], plates[2]]
     assert shown[3] in plates
     assert [row.labels.layer for row in pairs.rows[1:3]] == [None, None]
+
+
+def test_new_labels_bring_their_image_to_sight(viewer, open_dock, plates):
+    viewer.layers.selection.active = plates[2]
+    pairs = open_dock("Train").pairs
+    above = pairs.add_labels()
+    aside = viewer.add_image(np.zeros((64, 64)), name="aside", translate=(0, 100))
+    channel = viewer.add_image(np.zeros((64, 64)), name="channel", blending="additive")
+    pairs.rows[0].image.set_layer(plates[0])
+    drawn = pairs.add_labels()
+    assert [layer.visible for layer in plates] == [True, False, False]
+    assert not above.visible and drawn.visible
+    assert aside.visible and channel.visible
+
+
+def test_new_labels_are_not_added_twice(viewer, open_dock, plates):
+    pairs = open_dock("Train").pairs
+    first = pairs.add_labels()
+    assert pairs.add_labels() is first
+    first.data[3, 3] = 1
+    assert pairs.add_labels() is not first
+
+
+def test_a_drawing_is_shown_where_something_is_drawn(viewer, open_dock):
+    viewer.add_image(np.zeros((9, 64, 64)))
+    pairs = open_dock("Train").pairs
+    drawn = np.zeros((9, 64, 64), np.uint8)
+    drawn[7, 4] = 2
+    pairs.add_drawing(pairs.rows[0], drawn)
+    assert viewer.dims.current_step[0] == 7
+
+
+def test_the_preview_is_of_the_topmost_visible_image(viewer, plates):
+    plates[2].visible = False
+    assert topmost_visible(viewer, [plates[2], plates[1], plates[0]]) is plates[1]
+    for plate in plates:
+        plate.visible = False
+    assert topmost_visible(viewer, plates[:2]) is plates[1]

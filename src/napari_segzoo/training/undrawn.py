@@ -29,10 +29,10 @@ class UndrawnLoss:
     smooth : float
         Weight of `smoothness`, which draws borders to where the image changes.
     keep : float
-        Weight of the cross-entropy on voxels that are not drawn against `teacher`, which
-        keeps what a trained network knows (learning without forgetting: Li & Hoiem 2016,
-        ECCV, arXiv:1606.09282), or without one against pseudo-labels; then it grows to this
-        over the first `GROWING` batches with any.
+        Weight of the divergence (Kullback & Leibler 1951), on voxels that are not drawn, from what
+        `teacher` says, which keeps what a trained network knows (learning without forgetting: Li &
+        Hoiem 2016, ECCV, arXiv:1606.09282), or without one from pseudo-labels; then it grows to
+        this over the first `GROWING` batches with any.
     teacher : Module or None
         The network as it was before training.
     keep_doubted : float or None
@@ -123,6 +123,6 @@ def _corrections(logits: Tensor, target: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _disagreement(logits: Tensor, wanted: Tensor, where: Tensor) -> Tensor:
-    """Mean cross-entropy against wanted probabilities (N, K, ...) over some voxels (N, ...)."""
-    entropy = -(wanted * F.log_softmax(logits, dim=1)).sum(dim=1)
-    return (entropy * where).sum() / where.sum().clamp_min(1)
+    """Mean Kullback-Leibler divergence from wanted probabilities (N, K, ...) over some voxels."""
+    surplus = torch.xlogy(wanted, wanted) - wanted * F.log_softmax(logits, dim=1)
+    return (surplus.sum(dim=1) * where).sum() / where.sum().clamp_min(1)

@@ -15,6 +15,8 @@ from .forms import narrow
 if TYPE_CHECKING:
     import napari
 
+DRAWN_ON = "napari_segzoo_drawn_on"
+"""Under this name the metadata of a drawing tell the identity of the image layer below it."""
 RESULT = "napari_segzoo"
 """Under this name the metadata of a layer that a dock made tell how, from its beginning on."""
 

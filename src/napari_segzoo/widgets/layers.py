@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,17 +49,30 @@ def is_rgb(layer: Layer) -> bool:
 def possible_axes(layer: Image | Labels) -> list[str]:
     """List how the dimensions of a layer can be read, the likeliest first.
 
-    The axis labels of the layer come first where they are letters of TCZYX; otherwise slices
-    are likelier than time points, and these than channels.
+    The axis labels of the layer come first where they are letters of TCZYX, or else what its file
+    says; otherwise slices are likelier than time points, and these than channels.
     """
     ndim = np.ndim(full_array(layer))
     choices = list((RGB_AXES if is_rgb(layer) else COMMON_AXES).get(ndim, ()))
     labels = [label.strip().upper() for label in layer.axis_labels]
     named = "".join(labels) + ("C" if is_rgb(layer) else "")
     letters = all(len(label) == 1 for label in labels)
+    in_file = _axes_in_file(str(path_of(layer) or ""), tuple(full_array(layer).shape))
+    if in_file and is_rgb(layer) == (in_file[-1] == "C" and in_file in choices):
+        choices = [in_file, *(c for c in choices if c != in_file)]
     if letters and len(set(named)) == len(named) and {"Y", "X"} <= set(named) <= set("TCZYX"):
         choices = [named, *(c for c in choices if c != named)]
     return choices
+
+
+@lru_cache(maxsize=256)
+def _axes_in_file(path: str, shape: tuple[int, ...]) -> str:
+    """Return the axes of an image file that holds data of this shape, "" if it does not tell."""
+    try:
+        image = open_image(path) if path else None
+    except SegzooError:
+        return ""
+    return image.axes if image is not None and image.shape == shape else ""
 
 
 def check_axes(layer: Image | Labels, axes: str) -> None:
@@ -152,10 +166,14 @@ def path_of(layer: Layer) -> str | None:
     return layer.source.path or layer.metadata.get(FILE)
 
 
+def _is_file(path: str | None, other: str) -> bool:
+    return path is not None and Path(path).resolve() == Path(other).resolve()
+
+
 def add_image_file(viewer: napari.viewer.Viewer, image: CoreImage) -> Image:
     """Return the layer of an image opened from a file with its axes, added if it is not there."""
     for layer in viewer.layers:
-        there = isinstance(layer, Image) and path_of(layer) == image.source
+        there = isinstance(layer, Image) and _is_file(path_of(layer), image.source)
         if there and tuple(full_array(layer).shape) == image.shape:
             return layer
     rgb = image.axes[-1] == "C" and image.shape[-1] in (3, 4)

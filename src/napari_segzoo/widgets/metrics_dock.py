@@ -195,7 +195,7 @@ class MetricsDock(Dock):
     def _add_errors(self, codes: np.ndarray) -> None:
         compared, task = self._compared, self.panel.report.task
         add_error_layer(self._viewer, codes, compared, task)
-        compared.prediction.visible = False
+        compared.prediction.visible = compared.reference.visible = False
         self.panel.show_legend(task)
         self.status.say("")
 

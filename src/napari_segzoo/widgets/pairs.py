@@ -15,16 +15,16 @@ from qtpy.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 from ..errors import InputError, SegzooError
 from ..model import DRAWING_PALETTE
 from .forms import add_row, make_button, make_choice, make_form, make_row
-from .layer_combo import LayerCombo, is_result, topmost_drawn
-from .layers import check_axes, label_shape, possible_axes, result_transform
+from .layer_combo import DRAWN_ON, LayerCombo, is_result, topmost_drawn
+from .layers import check_axes, full_array, label_shape, possible_axes, result_transform
+from .uncover import uncover
+from .visible import go_to
 
 if TYPE_CHECKING:
     import napari
 
 BRUSH_SHARE = 60
 """A new brush is this part of the shorter side of the image."""
-DRAWN_ON = "napari_segzoo_drawn_on"
-"""Under this name the metadata of a drawing tell the identity of the image layer below it."""
 NO_IMAGE = "There is no image layer; open an image first."
 
 
@@ -162,13 +162,22 @@ class PairList(QWidget):
         self._on_change()
 
     def add_labels(self) -> Labels | None:
-        """Add an empty labels layer over the last image, ready to be painted, or tell why not."""
+        """Add an empty labels layer over the last image, ready to be painted, or tell why not.
+
+        If one is there on which nothing is drawn yet, it is that one.
+        """
         row = self.rows[-1]
+        there = row.labels.layer
+        if there is not None and DRAWN_ON in there.metadata and not full_array(there).any():
+            self._viewer.layers.selection.active = there
+            return there
         try:
-            return self.add_drawing(row, self._nothing_drawn(row.image.layer))
+            layer = self.add_drawing(row, self._nothing_drawn(row.image.layer))
         except SegzooError as error:
             self.complained.emit(str(error))
             return None
+        uncover(self._viewer, row.image.layer)
+        return layer
 
     def _nothing_drawn(self, image: Image | None) -> NDArray:
         if image is None:
@@ -196,6 +205,9 @@ class PairList(QWidget):
         layer.selected_label = 1
         layer.mode = "paint"
         row.labels.set_layer(layer)
+        if drawn.ndim > 2 and drawn.any():
+            somewhere = np.unravel_index(np.argmax(drawn != 0), drawn.shape)
+            go_to(self._viewer, layer, somewhere, centre=False)
         return layer
 
     def _on_change(self) -> None:

@@ -96,7 +96,7 @@ class Preview:
         data = np.zeros(label_shape(self._image, self._axes), block.dtype)
         name = f"{self._image.name} preview"
         placement = result_transform(self._image, self._axes)
-        placement["metadata"] = {RESULT: {"preview": True}}
+        placement["metadata"] = {RESULT: {"preview": True, "source": self._image.name}}
         active = self._viewer.layers.selection.active
         if block.dtype == np.uint8:
             layer = add_class_layer(self._viewer, data, classes, name, placement)

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar
 
@@ -25,6 +25,7 @@ from .run_form import RunForm
 from .run_region import moved
 from .run_work import RunWork
 from .shared_model import shared_model, unwrap
+from .uncover import uncover
 from .worker import Job
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class RunDock(Dock):
         self._live = LiveLayers(self, self._viewer)
         self._work: RunWork | None = None
         self._made: dict[str, Any] = {}
+        self._source: Image | None = None
         self._hidden: list[Layer] = []
         self._task = ""
         self._begin = 0.0
@@ -126,6 +128,7 @@ class RunDock(Dock):
         layer, choice = self.form.image.layer, self._shared.choice
         if layer is None:
             raise InputError("There is no image layer; open an image first.")
+        self._source = layer
         axes = self.form.axes.currentText()
         image, options = core_image(layer, axes), self.form.options()
         ranges = self.form.cut()
@@ -186,6 +189,8 @@ class RunDock(Dock):
         else:
             shown = in_levels(prediction.result)
             layers = [add_class_layer(self._viewer, shown, info.classes, name, how)]
+        if self._source in self._viewer.layers:
+            uncover(self._viewer, self._source)
         if isinstance(active, Labels) and not is_result(active):
             self._viewer.layers.selection.active = active
         self._live.watch(layers)

@@ -21,6 +21,7 @@ from .score_pair import inside_shapes, placement_of, visible_part
 if TYPE_CHECKING:
     import napari
 
+CONVERT = "; an image layer becomes one by Convert to Labels in its menu (right click)"
 FITS = (
     ("Voxel by voxel", ""),
     ("Crop to what both cover", "crop"),
@@ -120,8 +121,9 @@ class ScoreForm(QWidget):
         """
         reference, prediction = self.reference.layer, self.prediction.layer
         if reference is None or prediction is None or reference is prediction:
+            few = "" if len(self.reference.layers) > 1 else CONVERT
             raise InputError(
-                "Choose two different labels layers, one as reference, one as prediction."
+                f"Choose two different labels layers, one as reference, one as prediction{few}."
             )
         fit = self.fit.currentData() or None
         moved = reference.ndim == prediction.ndim and not same_place(reference, prediction)

@@ -50,6 +50,7 @@ class ScoreTable(QTableWidget):
     def show_rows(self, rows: Sequence[Row]) -> None:
         """Show `rows`, all with the same keys; columns without any value are left out."""
         self._rows = list(rows)
+        sorted_by, order = self._sorting()
         columns = [
             name
             for name in (rows[0] if rows else {})
@@ -66,11 +67,18 @@ class ScoreTable(QTableWidget):
             for r, row in enumerate(rows):
                 self.setItem(r, c, _Cell(row[name], r))
         self.setSortingEnabled(True)
-        self.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        column = columns.index(sorted_by) if sorted_by in columns else -1
+        self.horizontalHeader().setSortIndicator(column, order)
         header = self.horizontalHeader().sizeHint().height()
         lines = min(len(rows), self._shown_rows)
         bar = self.horizontalScrollBar().sizeHint().height()
         self.setFixedHeight(header + lines * ROW_HEIGHT + bar + 4)
+
+    def _sorting(self) -> tuple[str, Qt.SortOrder]:
+        """Return the name of the column that the table is sorted by, if any, and how."""
+        header = self.horizontalHeader()
+        heading = self.horizontalHeaderItem(header.sortIndicatorSection())
+        return heading.text().replace(" ", "_") if heading else "", header.sortIndicatorOrder()
 
     def copy(self) -> None:
         """Copy the table, as sorted, for a spreadsheet."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QFocusEvent, QKeyEvent
 from superqt import QSearchableComboBox
@@ -69,7 +71,9 @@ class SearchCombo(QSearchableComboBox):
         if completer.popup().currentIndex().isValid() or self.findText(typed) >= 0:
             return
         if typed and completer.completionCount():
-            self.setCurrentIndex(self.findText(completer.completionModel().index(0, 0).data()))
+            model = completer.completionModel()
+            found = [model.index(n, 0).data() for n in range(completer.completionCount())]
+            self.setCurrentIndex(self.findText(min(found, key=partial(_distance, typed))))
             self.activated.emit(self.currentIndex())
             return
         self.nothing_found.emit(typed)
@@ -77,3 +81,10 @@ class SearchCombo(QSearchableComboBox):
     def _show_what_is_taken(self) -> None:
         if not self.completer().popup().isVisible():
             self.setEditText(self.itemText(self.currentIndex()))
+
+
+def _distance(typed: str, title: str) -> int:
+    """0 for a title that begins with what was typed, 1 where it occurs, 2 where the rest has it."""
+    return (
+        0 if title.lower().startswith(typed.lower()) else 1 if typed.lower() in title.lower() else 2
+    )

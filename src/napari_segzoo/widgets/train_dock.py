@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image
 from napari.utils.notifications import show_error, show_info
 from superqt import QToggleSwitch
 
@@ -28,6 +29,7 @@ from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
 from .train_progress import TrainProgress
 from .train_run import Drawing, PreviewDone, StrokesSaved, TrainRun
+from .uncover import topmost_visible
 from .undo import Undo
 from .worker import Job
 
@@ -107,7 +109,10 @@ class TrainDock(Dock):
         if self._job.running:
             return
         try:
-            pairs, run = self.pairs.complete(), self._make_run()
+            pairs = self.pairs.complete()
+            images = [image for image, _ in (*self.pairs.complete(validation=True), *pairs)]
+            shown = topmost_visible(self._viewer, images)
+            run = self._make_run(shown)
             self._last = self._write_down()
         except SegzooError as error:
             self._complain(str(error))
@@ -115,7 +120,7 @@ class TrainDock(Dock):
         self._name = pairs[0][0].name
         self._begin()
         self._undo.begin()
-        self._live.start(pairs[-1][0], self.pairs.axes.currentText())
+        self._live.start(shown, self.pairs.axes.currentText())
         self.progress.begin_curve()
         self._more.begin([layer for _, layer in pairs])
         self._job.start(run)
@@ -147,6 +152,7 @@ class TrainDock(Dock):
     def undo(self) -> None:
         """Go back to the model and the preview from before the last training."""
         if self._undo.possible and not self._job.running:
+            self.progress.forget()
             self.status.begin(self._undo.go_back())
 
     def copy_command(self) -> None:
@@ -183,7 +189,7 @@ class TrainDock(Dock):
             return
         self.status.say(files.copy(write(training)))
 
-    def _make_run(self) -> TrainRun:
+    def _make_run(self, shown: Image) -> TrainRun:
         axes, options = self.pairs.axes.currentText(), self.form.options()
         return TrainRun(
             _drawings(self.pairs.complete(), axes),
@@ -193,6 +199,7 @@ class TrainDock(Dock):
             self.classes.class_names() if options.task == "semantic" else [],
             self._stop.is_set,
             self._more.take,
+            core_image(shown, axes),
             self._live.visible,
         )
 

@@ -128,8 +128,10 @@ class TrainRun:
         Whether to end the training and keep the best model.
     more : callable
         All labels to learn from anew if something was drawn since it was asked last, else None.
+    previewed : Image
+        Of what to show previews.
     visible : mapping
-        What to preview, by the dimensions of the model.
+        Which part of it, by the dimensions of the model.
     """
 
     training: list[Drawing]
@@ -139,6 +141,7 @@ class TrainRun:
     class_names: list[str]
     stop: Callable[[], bool]
     more: Callable[[], list[Any] | None]
+    previewed: Image
     visible: Mapping[int, Region | None]
 
     def __call__(self) -> Iterator[object]:
@@ -175,7 +178,7 @@ class TrainRun:
     def _preview(self, model: SegmentationModel) -> Iterator[PreviewDone | Note]:
         from ..inference.region import predict_region
 
-        image = self.training[-1].image
+        image = self.previewed
         region = self.visible.get(model.info.ndim)
         if region is None:
             return
