@@ -167,17 +167,24 @@ class PairList(QWidget):
         If one is there on which nothing is drawn yet, it is that one.
         """
         row = self.rows[-1]
-        there = row.labels.layer
-        if there is not None and DRAWN_ON in there.metadata and not full_array(there).any():
-            self._viewer.layers.selection.active = there
-            return there
         try:
-            layer = self.add_drawing(row, self._nothing_drawn(row.image.layer))
+            layer = self._empty_drawing(row)
+            if layer is None:
+                layer = self.add_drawing(row, self._nothing_drawn(row.image.layer))
         except SegzooError as error:
             self.complained.emit(str(error))
             return None
         uncover(self._viewer, row.image.layer)
+        self._viewer.layers.selection.active = layer
         return layer
+
+    def _empty_drawing(self, row: PairRow) -> Labels | None:
+        image, layer = row.image.layer, row.labels.layer
+        if image is None or layer is None or DRAWN_ON not in layer.metadata:
+            return None
+        data = full_array(layer)
+        fits = tuple(data.shape) == label_shape(image, self.axes.currentText())
+        return layer if fits and not np.any(data) else None
 
     def _nothing_drawn(self, image: Image | None) -> NDArray:
         if image is None:

@@ -143,7 +143,9 @@ class Job(QObject):
         worker.warned.connect(_log_warning)
         worker.finished.connect(self._on_finished)
         self.destroyed.connect(worker.ask_to_quit)
-        QThreadPool.globalInstance().releaseThread()  # a run takes no place of those for others
+        pool = QThreadPool.globalInstance()
+        pool.releaseThread()  # a run takes no place of those that others may need
+        worker.finished.connect(pool.reserveThread)
         worker.start()
         self._timer.start()
 
@@ -183,7 +185,6 @@ class Job(QObject):
 
     def _end(self) -> None:
         self._timer.stop()
-        QThreadPool.globalInstance().reserveThread()
         self._worker = None
         self._over = False
         if self._error is not None:
