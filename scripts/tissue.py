@@ -14,6 +14,7 @@ from textures import Grid
 
 SHAPE = (256, 256)
 FEWEST = 10
+"""More nuclei than these are in an image."""
 
 
 def draw(rng, shape=SHAPE):
@@ -82,7 +83,7 @@ def stretched(rng, grid, spacing):
 
 
 def evenly(rng, points, count):
-    """Choose about `count` of the points, pushed apart by two of Lloyd's iterations."""
+    """Choose about `count` of the points, pushed apart by up to two of Lloyd's iterations."""
     seeds = points[rng.choice(len(points), max(4, int(count)), replace=False)]
     sample = points[rng.choice(len(points), min(len(points), 20_000), replace=False)]
     for _ in range(rng.integers(0, 3)):

@@ -58,7 +58,7 @@ def possible_axes(layer: Image | Labels) -> list[str]:
     named = "".join(labels) + ("C" if is_rgb(layer) else "")
     letters = all(len(label) == 1 for label in labels)
     in_file = _axes_in_file(str(path_of(layer) or ""), tuple(full_array(layer).shape))
-    if in_file and is_rgb(layer) == (in_file[-1] == "C" and in_file in choices):
+    if in_file and (in_file[-1] == "C" or not is_rgb(layer)):
         choices = [in_file, *(c for c in choices if c != in_file)]
     if letters and len(set(named)) == len(named) and {"Y", "X"} <= set(named) <= set("TCZYX"):
         choices = [named, *(c for c in choices if c != named)]

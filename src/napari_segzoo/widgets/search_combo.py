@@ -83,8 +83,7 @@ class SearchCombo(QSearchableComboBox):
             self.setEditText(self.itemText(self.currentIndex()))
 
 
-def _distance(typed: str, title: str) -> int:
-    """0 for a title that begins with what was typed, 1 where it occurs, 2 where the rest has it."""
-    return (
-        0 if title.lower().startswith(typed.lower()) else 1 if typed.lower() in title.lower() else 2
-    )
+def _distance(typed: str, title: str) -> tuple[bool, bool]:
+    """Put titles that begin with what was typed first, then those in which it occurs."""
+    begun, held = title.lower().startswith(typed.lower()), typed.lower() in title.lower()
+    return not begun, not held
