@@ -96,6 +96,7 @@ def test_errors_are_marked_in_place(viewer, metrics, finish):
     assert metrics.panel.legend.isVisible()
     assert all(name in metrics.panel.legend.text() for name in ("hit", "false alarm", "miss"))
     assert not viewer.layers["prediction"].visible
+    assert not viewer.layers["reference"].visible, "its colours would mix with those of the errors"
 
 
 def test_files_and_clipboard(viewer, metrics, finish, tmp_path):

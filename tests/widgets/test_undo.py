@@ -52,7 +52,9 @@ def test_each_undo_goes_back_by_one_training(viewer, train, shared, finish):
     content = shown[1][0].data.copy()
     selected = viewer.layers.selection.active
 
+    assert len(train.plot.losses) == 2
     train.undo_button.click()
+    assert len(train.plot.losses) == 0, "the curve is of the training that was undone"
     assert shared.choice is choices[1]
     assert previews(viewer) == shown[1]
     assert np.array_equal(shown[1][0].data, content)
