@@ -168,7 +168,7 @@ def test_rows_are_what_a_table_shows():
 
 
 def test_objects_are_exported_one_per_line(tmp_path):
-    report = evaluate(REFERENCE, PREDICTION, task="instances")
+    report = evaluate(REFERENCE, PREDICTION, task="instances").placed(np.array([1, 2]), {})
     lines = list(csv.DictReader(io.StringIO(report.objects_to_csv(tmp_path / "objects.csv"))))
     assert [line["status"] for line in lines] == [row["status"] for row in report.objects]
     assert (tmp_path / "objects.csv").exists()

@@ -318,7 +318,9 @@ def test_a_run_that_fails_gives_back_the_result_before_it(
         yield
 
     monkeypatch.setattr(Prediction, "run", fail)
+    above = viewer.add_image(blobs, name="above")
     run.run()
     finish(run)
     assert "The disk is full." in run.status.text()
+    assert above.visible
     assert [x.visible for x in viewer.layers if "labels" in x.name] == [True]

@@ -118,7 +118,7 @@ def _rows(
             "split": r in splits,
             "merged": c in merges,
             "assd": assd,
-            "position": None if place is None else tuple(map(int, place)),
+            "position": place,
         }
 
     iou = both.iou

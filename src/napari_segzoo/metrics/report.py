@@ -67,7 +67,7 @@ class Report(Mapping[str, Any]):
         """Return the same scores with positions moved by `origin`, and with more settings."""
 
         def move(place: Sequence[int]) -> tuple[int, ...]:
-            return tuple(p + o for p, o in zip(place, origin, strict=True))
+            return tuple(int(p + o) for p, o in zip(place, origin, strict=True))
 
         more = dict(settings)
         if "slice axis" in self.settings:

@@ -52,8 +52,10 @@ class PairRow(QWidget):
 
     def _show_its_drawing(self) -> None:
         """Show what was drawn on the image shown, and nothing that was drawn on another one."""
-        shown, image = self.labels.layer, getattr(self.image.layer, "unique_id", None)
-        own = [x for x in self.labels.layers if image and x.metadata.get(DRAWN_ON) == image]
+        shown, image = self.labels.layer, self.image.layer
+        if image is None:
+            return
+        own = [x for x in self.labels.layers if x.metadata.get(DRAWN_ON) == image.unique_id]
         if own and shown not in own:
             self.labels.set_layer(own[-1])
         elif shown is not None and not self._fits(shown):
@@ -148,7 +150,8 @@ class PairList(QWidget):
         shown = [other.image.layer for other in self.rows]
         if row.image.layer in shown:
             others = [x for x in row.image.layers if x not in shown and not is_result(x)]
-            row.image.set_layer(others[0] if others else row.image.layer)
+            if others:
+                row.image.set_layer(others[0])
         row.changed.connect(self._on_change)
         self.rows.append(row)
         self._column.addWidget(row)

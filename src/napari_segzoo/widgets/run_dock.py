@@ -190,7 +190,7 @@ class RunDock(Dock):
             shown = in_levels(prediction.result)
             layers = [add_class_layer(self._viewer, shown, info.classes, name, how)]
         if self._source in self._viewer.layers:
-            uncover(self._viewer, self._source)
+            self._hidden += uncover(self._viewer, self._source)
         if isinstance(active, Labels) and not is_result(active):
             self._viewer.layers.selection.active = active
         self._live.watch(layers)

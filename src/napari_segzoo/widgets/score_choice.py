@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox
 
 from ..io.files import STROKES
 from .forms import narrow
-from .layer_combo import RESULT, LayerCombo, is_result
+from .layer_combo import DRAWN_ON, RESULT, LayerCombo, is_result
 from .layers import path_of
 from .score_pair import class_names
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import napari
 
 STROKES_NAME = re.compile(r"(.* )?(drawn|strokes)( \[\d+\])?")
-"""Names of layers made by New labels layer, of sample strokes, and of their copies."""
+"""Names of saved drawings, of sample strokes, and of copies of drawings."""
 TASKS = (("Classes", "semantic"), ("Separate objects", "instances"))
 
 
 def is_strokes(layer: Layer) -> bool:
-    """Whether a layer was drawn for a training, by its name or its file."""
+    """Whether a layer was drawn for a training."""
     saved = (path_of(layer) or "").endswith(STROKES)
-    return saved or STROKES_NAME.fullmatch(layer.name) is not None
+    return saved or DRAWN_ON in layer.metadata or STROKES_NAME.fullmatch(layer.name) is not None
 
 
 def holds_objects(layer: Layer) -> bool:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 OPAQUE = ("translucent", "translucent_no_depth", "opaque")
 
 
-def uncover(viewer: napari.viewer.Viewer, image: Image) -> None:
+def uncover(viewer: napari.viewer.Viewer, image: Image) -> list[Layer]:
     """Show an image layer; hide images that cover it, and what belongs to other images there.
 
-    Channels that are shown together, added up, do not cover each other.
+    Channels that are shown together, added up, do not cover each other. Returns what it has hidden.
     """
+    hidden = []
     image.visible = True
     position = viewer.layers.index(image)
     for n, layer in enumerate(viewer.layers):
@@ -28,6 +29,8 @@ def uncover(viewer: napari.viewer.Viewer, image: Image) -> None:
             covers = n > position and isinstance(layer, Image) and layer.blending in OPAQUE
             if (covers and not _source(layer)) or _belongs_elsewhere(viewer, layer, image):
                 layer.visible = False
+                hidden.append(layer)
+    return hidden
 
 
 def topmost_visible(viewer: napari.viewer.Viewer, images: Sequence[Image]) -> Image:
