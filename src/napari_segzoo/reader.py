@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from .io import Image
 
 LayerData = tuple[Any, dict[str, Any], str]
 ENDINGS = (".nii", ".nii.gz")
 LARGEST_IN_MEMORY = 1 << 30
+SHOWN = (0.1, 99.8)
+"""Percentiles of the intensities that are shown as black and white; outliers darken a scan."""
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
@@ -38,7 +42,18 @@ def read_layers(path: str) -> list[LayerData]:
     image = open_image(path)
     split = {"channel_axis": image.axes.index("C")} if "C" in image.axes else {}
     how = layer_axes(image, image.axes.replace("C", ""))
-    return [(pixels(image), {"name": image_stem(Path(path)), **how, **split}, "image")]
+    data = pixels(image)
+    shown = contrast(data) if data is not image.data and not split else {}
+    return [(data, {"name": image_stem(Path(path)), **how, **split, **shown}, "image")]
+
+
+def contrast(data: NDArray[Any]) -> dict[str, tuple[float, float]]:
+    """Return the intensities between which an image is shown; napari's choice if they are equal."""
+    import numpy as np
+
+    some = data.ravel()[:: max(1, data.size // 10**6)]
+    low, high = np.percentile(some[np.isfinite(some)], SHOWN) if np.isfinite(some).any() else (0, 0)
+    return {"contrast_limits": (float(low), float(high))} if low < high else {}
 
 
 def pixels(image: Image) -> Any:

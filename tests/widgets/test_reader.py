@@ -55,11 +55,22 @@ def test_a_stack_has_its_voxel_size(tmp_path, stack, ending):
     assert data.dtype == stack.dtype
     np.testing.assert_array_equal(data, stack)
     assert metadata.pop("scale") == pytest.approx((0.002, 0.0005, 0.00025))
+    metadata.pop("contrast_limits")
     assert metadata == {
         "name": "cells",
         "units": ("millimeter",) * 3,
         "axis_labels": ("z", "y", "x"),
     }
+
+
+def test_a_few_bright_voxels_do_not_darken_a_scan(tmp_path):
+    scan = np.random.default_rng(0).integers(0, 1000, (20, 30, 40)).astype(np.int16)
+    scan[0, 0, :5] = 30000
+    [(_, metadata, _)] = read_layers(str(save_image(tmp_path / "a.nii", scan, "ZYX")))
+    assert metadata["contrast_limits"] == pytest.approx((1, 998), abs=1)
+    flat = np.full((4, 5, 6), 7, np.int16)
+    [(_, metadata, _)] = read_layers(str(save_image(tmp_path / "b.nii", flat, "ZYX")))
+    assert "contrast_limits" not in metadata
 
 
 def test_time_points_and_planes(tmp_path, stack):

@@ -1,8 +1,10 @@
 """Files that a dock saves get the ending of their format and replace no other one unasked."""
 
+import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
+import napari_segzoo as segzoo
 from napari_segzoo.widgets.save_dialog import ask_target
 
 KINDS = {"CSV": ".csv", "Markdown": ".md", "JSON": ".json"}
@@ -61,3 +63,18 @@ def test_every_dock_asks_before_it_replaces_a_file(open_dock, answer, tmp_path, 
     assert answer.asked == ["mine.safetensors", "mine.json", "mine.csv", "mine.csv"]
     answer("")
     model._ask_target()
+
+
+def test_the_table_of_objects_beside_scores_is_not_replaced_unasked(open_dock, answer, tmp_path):
+    ids = np.kron(np.array([[1, 0], [0, 2]]), np.ones((5, 5), int))
+    panel = open_dock("Metrics").panel
+    panel.show_report(segzoo.evaluate(ids, ids, task="instances"), 0)
+    objects = tmp_path / "mine_objects.csv"
+    objects.write_text("precious")
+    answer(tmp_path / "mine")
+    panel._ask_target()
+    assert answer.asked == ["mine_objects.csv"]
+    assert objects.read_text() == "precious" and not (tmp_path / "mine.csv").exists()
+    answer(tmp_path / "mine.json", "JSON (*.json)")
+    panel._ask_target()
+    assert (tmp_path / "mine.json").exists() and len(answer.asked) == 1

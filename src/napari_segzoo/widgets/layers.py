@@ -188,7 +188,7 @@ def add_image_file(viewer: napari.viewer.Viewer, image: CoreImage) -> Image:
 
 
 def file_of(layer: Layer, axes: str) -> str | None:
-    """Return the file that holds the data of a layer as it is, if there is one.
+    """Return the whole path of the file that holds the data of a layer as it is, if there is one.
 
     A layer that is only a part of its file, such as one channel, has none.
     """
@@ -199,4 +199,4 @@ def file_of(layer: Layer, axes: str) -> str | None:
         shape = open_image(path, axes=axes).shape
     except SegzooError:
         return None
-    return str(path) if shape == tuple(full_array(layer).shape) else None
+    return str(Path(path).absolute()) if shape == tuple(full_array(layer).shape) else None

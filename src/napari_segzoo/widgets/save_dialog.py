@@ -35,7 +35,7 @@ def ask_target(parent: QWidget, title: str, name: str, kinds: Mapping[str, str])
     path = with_ending(Path(answer), endings)
     if filters.get(chosen, endings[0]) != endings[0]:
         path = path.with_suffix(filters[chosen])
-    if path != Path(answer) and path.exists() and not _may_replace(parent, title, path):
+    if path != Path(answer) and path.exists() and not may_replace(parent, title, path):
         return None
     return path
 
@@ -46,7 +46,7 @@ def with_ending(path: Path, endings: Sequence[str]) -> Path:
     return path if known else path.with_name(path.name + endings[0])
 
 
-def _may_replace(parent: QWidget, title: str, path: Path) -> bool:
-    """Ask what the dialog could not: it did not know the ending."""
+def may_replace(parent: QWidget, title: str, path: Path) -> bool:
+    """Ask what the dialog could not: it did not know of this file."""
     question = f"{path.name} exists already. Replace it?"
     return QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes

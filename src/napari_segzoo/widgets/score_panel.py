@@ -10,8 +10,9 @@ from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from ..errors import SegzooError
 from ..metrics import DEFINITIONS, LEGENDS
+from ..metrics.report import objects_file
 from .forms import NOTE_COLOR, as_html, make_button, make_row, make_text
-from .save_dialog import ask_target, with_ending
+from .save_dialog import ask_target, may_replace, with_ending
 from .score_table import ScoreTable, short
 
 if TYPE_CHECKING:
@@ -166,8 +167,13 @@ class ScorePanel(QWidget):
         self.errors_wanted.emit()
 
     def _ask_target(self) -> None:
-        path = ask_target(self, "Save the scores", "scores.csv", KINDS)
-        if path is not None:
+        title = "Save the scores"
+        path = ask_target(self, title, "scores.csv", KINDS)
+        if path is None:
+            return
+        more = objects_file(path)
+        with_objects = path.suffix.lower() == ".csv" and bool(self.report.objects)
+        if not (with_objects and more.exists()) or may_replace(self, title, more):
             self.save(path)
 
 
