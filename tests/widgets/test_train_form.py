@@ -224,3 +224,13 @@ def test_strokes_have_the_colours_of_the_classes_they_become(viewer, open_dock, 
     assert drawn.get_color(1)[3] == 1, "the background's strokes are seen"
     colors = {tuple(drawn.get_color(label)) for label in range(1, 9)}
     assert len(colors) == 8
+
+
+def test_names_of_classes_outlive_the_dock(viewer, train, open_dock, qtbot):
+    qtbot.waitUntil(lambda: len(train.classes.counts) == 2, timeout=30_000)
+    train.classes.table.item(1, 1).setText("cell")
+    viewer.window.remove_dock_widget(viewer.window._wrapped_dock_widgets["Train (napari-segzoo)"])
+    again = open_dock("Train")
+    assert again is not train
+    qtbot.waitUntil(lambda: len(again.classes.counts) == 2, timeout=30_000)
+    assert again.classes.class_names() == ["background", "cell"]

@@ -28,6 +28,8 @@ from .worker import Job
 PAUSE = 300
 """Milliseconds after a stroke before voxels are counted."""
 COLUMNS = ("Label", "Class", "Voxels")
+NAMES = "napari_segzoo_class_names"
+"""Under this name the metadata of a drawing tell the classes that its values were called."""
 
 
 class ClassTable(QWidget):
@@ -66,6 +68,9 @@ class ClassTable(QWidget):
         """Count in these layers from now on, and whenever they are painted."""
         self._painting.watch(layers)
         self._labelling = labelling
+        if not self._names:
+            known = (layer.metadata.get(NAMES, {}) for layer in layers)
+            self._names = dict(next(filter(None, known), {}))
         self._on_paint()
 
     def class_names(self) -> list[str]:
@@ -140,6 +145,8 @@ class ClassTable(QWidget):
     def _rename(self, item: QTableWidgetItem) -> None:
         if item.column() == 1 and self._labelling.task == "semantic" and item.text().strip():
             self._names[int(self.table.item(item.row(), 0).text())] = item.text().strip()
+            for layer in self._painting.layers:
+                layer.metadata[NAMES] = dict(self._names)
 
     def _color(self, value: int) -> str:
         if not self._painting.layers:
