@@ -167,3 +167,14 @@ def test_cancelling_the_separation_keeps_whole_numbers(small_blocks):
     events.close()
     assert not run.result[32:].any()
     np.testing.assert_array_equal(np.unique(run.result), np.arange(run.result.max() + 1))
+
+
+def test_specks_are_dropped_however_many_there_are():
+    """Three planes leave hundreds of single voxels around a few dozens of nuclei."""
+    classes = np.zeros((200, 200), np.uint8)
+    classes[50:60, 50:60], classes[80:92, 80:92] = 1, 1
+    classes[::7, 120::7] = 1
+    found = separate_objects(classes, "instances")
+    assert sorted(np.bincount(found.ravel())[1:]) == [100, 144]
+    only_specks = np.where(np.arange(200) < 120, 0, classes)
+    assert separate_objects(only_specks, "instances").max() == np.count_nonzero(only_specks)

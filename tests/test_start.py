@@ -24,7 +24,7 @@ from napari_segzoo.training.head import fit_head
 from napari_segzoo.training.not_outlined import not_outlined
 from napari_segzoo.training.notes import CONTRADICTED
 from napari_segzoo.training.pseudo_labels import PseudoLabels
-from napari_segzoo.training.start import KEEP_KNOWN, Merged, make_start
+from napari_segzoo.training.start import KEEP_KNOWN, KEEP_OWN, Merged, make_start
 from napari_segzoo.training.trust import correct_it
 from napari_segzoo.training.undrawn import UndrawnLoss
 
@@ -190,6 +190,15 @@ def test_strokes_that_correct_a_model_of_strokes_leave_it_what_it_knows(from_str
     corrected = drawn.copy()
     corrected[tuple(np.argwhere(truth & (drawn == 0))[:100].T)] = 1
     assert held_by(monkeypatch, image, corrected, model) == KEEP_KNOWN
+
+
+def test_a_model_of_dense_labels_is_held_more_unless_it_is_corrected(from_strokes, monkeypatch):
+    model, image, _, drawn = from_strokes
+    own = model.with_info(provenance={})
+    assert held_by(monkeypatch, image, drawn, own) == KEEP_OWN
+    swapped = np.where(drawn > 0, 3 - drawn.astype(int), 0)
+    start = started(monkeypatch, image, swapped, own)
+    assert start.contradicted and start.undrawn.keep == KEEP_KNOWN
 
 
 def test_what_a_model_of_strokes_gets_wrong_counts_more_among_few_strokes_alone(

@@ -94,7 +94,7 @@ def finetune_command(training: Training) -> str:
 
 
 def finetune_script(training: Training) -> str:
-    """Return the Python script that repeats a training."""
+    """Return the Python script that repeats a training; it replaces no model."""
     arguments = {"axes": training.axes, **_unusual(training)}
     if training.class_names:
         arguments["class_names"] = list(training.class_names)
@@ -104,7 +104,13 @@ def finetune_script(training: Training) -> str:
     call = _call(
         "segzoo.finetune", [repr(list(training.images)), repr(list(training.labels))], arguments
     )
-    return _script(f"for event in {call}:\n    print(event)\n\nevent.model.save({training.out!r})")
+    return _script(
+        f"out = Path({training.out!r})\n"
+        "if out.exists():\n"
+        '    raise SystemExit(f"{out} exists already; move it, or choose another name here.")\n'
+        f"for event in {call}:\n    print(event)\n\nevent.model.save(out)",
+        "from pathlib import Path\n",
+    )
 
 
 def _unusual(training: Training) -> dict[str, Any]:

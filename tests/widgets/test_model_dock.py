@@ -95,7 +95,7 @@ def test_save_and_load(dock, make_model, choose, tmp_path):
     parameters = sum(p.numel() for p in model.network.parameters())
     for expected in ("2D, 1 channel", "1 cell", f"{parameters:,}", "CC0-1.0", str(path)):
         assert expected in text
-    assert dock.choices.currentText() == "tiny"
+    assert dock.choices.currentText() == "mine"
 
 
 def test_each_earlier_model_takes_one_line(dock, make_model, choose):
@@ -154,3 +154,22 @@ def test_a_full_disk_loses_nothing(dock, make_model, choose, tmp_path, monkeypat
     monkeypatch.undo()
     dock.save(tmp_path / "mine.safetensors")
     assert SegmentationModel.load(tmp_path / "mine.safetensors").info == model.info
+
+
+def test_models_of_the_session_stay_at_hand(dock, open_dock, make_model, choose, tmp_path):
+    start = open_dock("Train").form.start
+    first, second = (make_model().with_info(name=f"cells (training {n})") for n in (1, 2))
+    choose(first)
+    choose(second)
+    dock.choose("nuclei (trained)")
+    assert start.base.title == "nuclei"
+    start.choose("cells (training 2)")
+    assert start.base.model is second
+    dock.choose("cells (training 1)")
+    assert dock._shared.choice.model is first
+    dock.save(tmp_path / "mine.safetensors")
+    titles = [dock.choices.itemText(n) for n in range(4)]
+    assert titles[1:] == ["mine", "cells (training 2)", "generalist-2d (trained)"]
+    dock.choose("cells (training 2)")
+    dock.load(tmp_path / "mine.safetensors")
+    assert dock.choices.currentText() == "mine"

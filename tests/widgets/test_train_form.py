@@ -234,3 +234,9 @@ def test_names_of_classes_outlive_the_dock(viewer, train, open_dock, qtbot):
     assert again is not train
     qtbot.waitUntil(lambda: len(again.classes.counts) == 2, timeout=30_000)
     assert again.classes.class_names() == ["background", "cell"]
+
+
+def test_objects_stay_objects_when_the_dock_is_opened_again(viewer, train, open_dock):
+    train.form.task.setCurrentIndex(train.form.task.findData("instances"))
+    viewer.window.remove_dock_widget(viewer.window._wrapped_dock_widgets["Train (napari-segzoo)"])
+    assert open_dock("Train").form.labelling().task == "instances"

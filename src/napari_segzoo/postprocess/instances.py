@@ -13,6 +13,8 @@ LEAST_RISE = 0.75
 """Voxels of depth by which an object has to rise above the pass to its neighbour."""
 SMALL = 0.1
 """Objects of the task "instances" below this share of the median size are dropped at the end."""
+SPECK = 3
+"""Voxels a side below which an object does not count for the median, if there are larger ones."""
 
 
 def find_objects(classes: NDArray[Any], task: str) -> NDArray[np.int32]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
-from .instances import SMALL, find_objects
+from .instances import SMALL, SPECK, find_objects
 
 BLOCK = {2: 1024, 3: 128}
 MARGIN = {2: 128, 3: 32}
@@ -135,6 +135,7 @@ class Objects:
         """Return the final number of each provisional one: 1, 2, ... without gaps; 0 for none.
 
         For the task "instances", objects smaller than `SMALL` of the median object are dropped.
+        Specks, less than `SPECK` voxels a side, do not count for the median unless all are.
         """
         root = np.array(self._parent, np.uint32)
         while not np.array_equal(further := root[root], root):
@@ -142,7 +143,8 @@ class Objects:
         size = np.bincount(root, weights=self._size)
         kept = size > 0
         if self._task == "instances" and kept.any():
-            kept &= size >= SMALL * np.median(size[kept])
+            larger = kept & (size >= SPECK ** len(self._shape))
+            kept &= size >= SMALL * np.median(size[larger if larger.any() else kept])
         return np.where(kept, np.cumsum(kept), 0).astype(np.uint32)[root]
 
     def save(self, path: Path) -> None:

@@ -101,6 +101,13 @@ def interior_and_border(ids: NDArray[Any]) -> NDArray[np.int8]:
     return np.where(ids == 0, 0, np.where(border, 2, 1)).astype(np.int8)
 
 
+WHAT_TO_DRAW = {
+    "semantic": "paint some voxels of each class, 1 for the background and 2, 3, ... for what you "
+    "look for.",
+    "instances": "paint some objects, each as a whole and with a number of its own.",
+}
+
+
 def count_labels(labels: Any) -> dict[int, int]:
     """Count the voxels of each value above 0.
 
@@ -127,10 +134,7 @@ def check_counts(counts: Mapping[int, int], labelling: Labelling) -> int:
         If nothing, or one class only, is drawn, or the values look like object ids.
     """
     if not counts:
-        raise InputError(
-            "Nothing is drawn in the labels: paint some voxels of each class, 1 for the "
-            "background and 2, 3, ... for what you look for."
-        )
+        raise InputError(f"Nothing is drawn in the labels: {WHAT_TO_DRAW[labelling.task]}")
     if labelling.task == "instances":
         return 2
     most = max(counts)

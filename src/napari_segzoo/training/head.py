@@ -53,11 +53,14 @@ class HeadFit:
     ----------
     stands_for : Tensor of int64, (C,), or None
         The drawn class that each of the old outputs stands for, if these are kept.
+    corrected : bool
+        Whether they are kept although they do not recognise what is drawn.
     contradicted : bool
-        Whether they are kept although they take nearly all that is drawn for another class.
+        Whether they even take nearly all that is drawn for another class.
     """
 
     stands_for: Tensor | None
+    corrected: bool = False
     contradicted: bool = False
 
 
@@ -132,7 +135,7 @@ def fit_head(
     if expected is None or list(expected) != list(range(count)):
         used = ~drawn if corrected else torch.ones_like(drawn)
         _fit(head, before[used], Sample(sample.features[used], sample.target[used]), known, count)
-    return HeadFit(known, corrected and max(recognised.values()) <= FOUND)
+    return HeadFit(known, corrected, corrected and max(recognised.values()) <= FOUND)
 
 
 def _older_share(

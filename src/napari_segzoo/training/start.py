@@ -23,8 +23,9 @@ from .undrawn import UndrawnLoss
 SMOOTHNESS, SMOOTHNESS_KNOWN = 2.0, 0.5
 """Weight of the smoothness of what is not drawn; less if the base knows the drawn classes. It fades
 out the more is drawn."""
-KEEP_KNOWN, KEEP_FITTED = 10.0, 0.1
-"""Weight of what the base says where nothing is drawn: if it knows the drawn classes already,
+KEEP_OWN, KEEP_KNOWN, KEEP_FITTED = 30.0, 10.0, 0.1
+"""Weight of what the base says where nothing is drawn: if it was made for the drawn classes, not by
+strokes, and recognises them; if it is corrected, was made by strokes, or knows them by other names;
 and if only its last layer was fitted to them, or if outputs of other names that seemed to stand for
 them do not leave the strokes to be learnt."""
 CORRECT = 1.0
@@ -137,9 +138,11 @@ def _what_to_keep(fit: HeadFit | None, network: nn.Module, old: nn.Module, job: 
     sparsity = job.drawn.sparsity
     if fit is not None and fit.stands_for is not None:
         teacher = Merged(old, fit.stands_for, job.info.num_outputs)
+        own = job.stands_for is not None and job.drawn_before is None and not fit.corrected
+        keep = KEEP_OWN if own else KEEP_KNOWN
         doubted = KEEP_FITTED if job.stands_for is None else None
         correct = CORRECT * sparsity if job.drawn_before is not None else 0.0
-        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, KEEP_KNOWN, teacher, doubted, correct)
+        return UndrawnLoss(SMOOTHNESS_KNOWN * sparsity, keep, teacher, doubted, correct)
     alone = _learn_alone(len(network.divisor), sparsity)  # type: ignore[arg-type]
     if fit is None or alone.keep or not sparsity:
         return alone

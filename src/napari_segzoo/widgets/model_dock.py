@@ -48,9 +48,9 @@ class ModelDock(Dock):
         column.addWidget(self.choices)
         column.addLayout(make_row(self.load_button, self.save_button))
         column.addWidget(_separator())
+        column.addWidget(self.status)
         column.addWidget(self.details)
         column.addWidget(self.tile_row)
-        column.addWidget(self.status)
         self._fill_choices()
         self.choices.activated.connect(self._choose_shown)
         self.choices.nothing_found.connect(self._say_nothing_found)
@@ -76,7 +76,7 @@ class ModelDock(Dock):
         except SegzooError as error:
             self._complain(error)
             return
-        self._shared.choose(Choice(path.stem, choice.architecture, choice.info, path))
+        self._shared.replace(Choice(path.stem, choice.architecture, choice.info, path))
         self.status.say(f"Saved as {path}.")
 
     def choose(self, title: str) -> None:
@@ -102,6 +102,8 @@ class ModelDock(Dock):
         kind, name = entry
         if kind == "model":
             self.load(find_model(name))
+        elif kind == "own":
+            self._shared.choose(self._shared.own[name])
         elif kind == "network":
             self._shared.choose(Choice(get_spec(name).title, name))
 
@@ -127,18 +129,19 @@ class ModelDock(Dock):
             self.status.complain(str(error))
 
     def _show_in_drop_down(self, choice: Choice | None) -> None:
-        for n in reversed(range(self.choices.count())):
-            if self.choices.itemData(n) == ("shown", ""):
+        for n in reversed(range(1, self.choices.count())):
+            if self.choices.itemData(n)[0] == "own":
                 self.choices.removeItem(n)
+        for n, own in enumerate(self._shared.own.values()):
+            self.choices.insertItem(1 + n, own.title, ("own", own.key))
         if choice is None:
             self.choices.setCurrentIndex(0)
             return
         entry = ("network", choice.architecture)
         if choice.info is not None:
             bundled = {path: name for name, path in bundled_models().items()}
-            entry = ("model", bundled[choice.path]) if choice.path in bundled else ("shown", "")
-        if entry == ("shown", ""):
-            self.choices.insertItem(1, choice.title, entry)
+            name = bundled.get(choice.path) if choice.path else None
+            entry = ("model", name) if name else ("own", choice.key)
         texts = range(self.choices.count())
         self.choices.setCurrentIndex(next(n for n in texts if self.choices.itemData(n) == entry))
 
@@ -148,7 +151,9 @@ class ModelDock(Dock):
             self.load(path)
 
     def _ask_target(self) -> None:
-        path = ask_target(self, "Save the model", f"model{ENDING}", {KIND: ENDING})
+        choice = self._shared.choice
+        name = choice.title if choice else "model"
+        path = ask_target(self, "Save the model", f"{name}{ENDING}", {KIND: ENDING})
         if path is not None:
             self.save(path)
 

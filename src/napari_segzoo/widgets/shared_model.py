@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from ..errors import InputError
-from ..model import ModelInfo, SegmentationModel, read_info
+from ..model import ModelInfo, SegmentationModel, bundled_models, read_info
 from ..zoo import get_spec
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class Choice:
     path: Path | None = None
     model: SegmentationModel | None = None
 
+    @property
+    def key(self) -> str:
+        """Tells it from the other models of a session: its file, or its title."""
+        return str(self.path or self.title)
+
 
 class SharedModel(QObject):
     """Holds the choice of one viewer and tells the docks when it changes."""
@@ -51,6 +56,8 @@ class SharedModel(QObject):
         super().__init__()
         self._choice: Choice | None = None
         self._trainings = 0
+        self.own: dict[str, Choice] = {}
+        """Models that were trained or loaded in this session, by key, the latest first."""
 
     @property
     def choice(self) -> Choice | None:
@@ -60,7 +67,20 @@ class SharedModel(QObject):
     def choose(self, choice: Choice | None) -> None:
         """Make `choice` the model of all docks; None is no model."""
         self._choice = choice
+        if choice is not None and choice.info and choice.path not in bundled_models().values():
+            others = {k: c for k, c in self.own.items() if k != choice.key}
+            self.own = {choice.key: choice, **others}
         self.changed.emit()
+
+    def replace(self, choice: Choice) -> None:
+        """Make `choice` the model of all docks, in the place of the present one."""
+        self.forget(self._choice)
+        self.choose(choice)
+
+    def forget(self, choice: Choice | None) -> None:
+        """Do not offer a model any more."""
+        if choice is not None:
+            self.own.pop(choice.key, None)
 
     def title_of_training(self, name: str) -> str:
         """Return a title for a model that has been trained on `name`; no other one has it."""
@@ -78,7 +98,9 @@ def choose_file(path: Path) -> Choice:
     """
     info = read_info(path)
     get_spec(info.architecture)
-    return Choice(info.name or path.stem, info.architecture, info, path)
+    bundled = path in bundled_models().values()
+    title = info.name if bundled and info.name else path.stem
+    return Choice(title, info.architecture, info, path)
 
 
 def load_choice(choice: Choice | None) -> SegmentationModel:

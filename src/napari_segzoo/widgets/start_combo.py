@@ -12,7 +12,7 @@ SHARED = ""
 
 
 class StartCombo(SearchCombo):
-    """Offers the shared model, the bundled ones and new networks.
+    """Offers the shared model, others of this session, the bundled ones and new networks.
 
     Until the user chooses, the shared model is chosen if there is one and it can tell objects apart
     where that is wanted, else what is suggested.
@@ -30,7 +30,8 @@ class StartCombo(SearchCombo):
     def base(self) -> Choice | None:
         """The trained model to start from; None for a new network."""
         entry = self.currentData()
-        return self._shared.choice if entry == SHARED else self._bundled.get(entry)
+        trained = {**self._bundled, **self._shared.own}
+        return self._shared.choice if entry == SHARED else trained.get(entry)
 
     @property
     def architecture(self) -> str:
@@ -63,6 +64,9 @@ class StartCombo(SearchCombo):
         self.clear()
         if choice is not None and choice.info is not None:
             self.offer(choice.title, SHARED)
+        for key, own in self._shared.own.items():
+            if own is not choice:
+                self.offer(own.title, key)
         for name, bundled in self._bundled.items():
             if choice is None or choice.path != bundled.path:
                 assert bundled.info is not None

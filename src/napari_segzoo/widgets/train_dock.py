@@ -36,6 +36,9 @@ from .worker import Job
 if TYPE_CHECKING:
     import napari
 
+TASK = "napari_segzoo_task"
+"""Under this name the metadata of a drawing tell whether it was taken for classes or objects."""
+
 
 class TrainDock(Dock):
     """Trains the shared model on image and labels layers."""
@@ -91,6 +94,7 @@ class TrainDock(Dock):
         self._job.failed.connect(self.status.complain)
         self._job.ended.connect(self._on_end)
         self.closed.connect(self._on_close)
+        self._find_as_before()
         self._watch_drawing()
         self.saved.look()
 
@@ -213,8 +217,17 @@ class TrainDock(Dock):
             self.classes.class_names(),
         )
 
+    def _find_as_before(self) -> None:
+        """Take what is drawn already for what it was taken for in an earlier dock."""
+        drawn = [labels for _, labels in self.pairs.pairs() if labels is not None]
+        tasks = [labels.metadata[TASK] for labels in drawn if TASK in labels.metadata]
+        if tasks:
+            self.form.task.setCurrentIndex(self.form.task.findData(tasks[0]))
+
     def _watch_drawing(self) -> None:
         layers = [labels for _, labels in self.pairs.pairs() if labels is not None]
+        for labels in layers:
+            labels.metadata[TASK] = self.form.task.currentData()
         self.classes.watch(layers, self.form.labelling())
         self.form.follow(self.pairs.axes.currentText())
         self.form.validate(bool(self.pairs.pairs(validation=True)))
@@ -272,8 +285,9 @@ class TrainDock(Dock):
             return
         model = event.model.with_info(name=self._name)
         title = self._shared.title_of_training(self._name)
-        self._undo.keep()
-        self._shared.choose(Choice(title, model.info.architecture, model.info, model=model))
+        choice = Choice(title, model.info.architecture, model.info, model=model)
+        self._undo.keep(choice)
+        self._shared.choose(choice)
         self.status.say(
             f"Done: {event.steps} steps in {event.seconds:.0f} s, loss {event.loss:.3f}. "
             "Use the new model in the Run dock, save it in the Model dock."

@@ -20,6 +20,7 @@ class Before:
     choice: Choice | None
     preview: Preview | None
     start: str
+    trained: Choice
 
 
 class Undo:
@@ -54,9 +55,10 @@ class Undo:
         self._preview = self._live.preview
         self.under_way = True
 
-    def keep(self) -> None:
-        """Note that the training is about to replace the model."""
-        self._steps.append(Before(self._shared.choice, self._preview, self._start.currentData()))
+    def keep(self, trained: Choice) -> None:
+        """Note that the training is about to replace the model by `trained`."""
+        start = self._start.currentData()
+        self._steps.append(Before(self._shared.choice, self._preview, start, trained))
         self.under_way = False
 
     def give_up(self) -> None:
@@ -73,6 +75,7 @@ class Undo:
         """Undo the last training and return a sentence on it."""
         before = self._steps.pop()
         self._live.go_back(before.preview)
+        self._shared.forget(before.trained)
         self._shared.choose(before.choice)
         self._start.choose(before.start)
         title = "no model" if before.choice is None else before.choice.title
