@@ -51,8 +51,11 @@ def contrast(data: NDArray[Any]) -> dict[str, tuple[float, float]]:
     """Return the intensities between which an image is shown; napari's choice if they are equal."""
     import numpy as np
 
-    some = data.ravel()[:: max(1, data.size // 10**6)]
-    low, high = np.percentile(some[np.isfinite(some)], SHOWN) if np.isfinite(some).any() else (0, 0)
+    step = max(1, round((data.size / 10**6) ** (1 / data.ndim)))
+    some = data[(slice(None, None, step),) * data.ndim]
+    if data.dtype.kind not in "iuf" or not np.isfinite(some).any():
+        return {}
+    low, high = np.percentile(some[np.isfinite(some)], SHOWN)
     return {"contrast_limits": (float(low), float(high))} if low < high else {}
 
 

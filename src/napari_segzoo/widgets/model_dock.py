@@ -152,7 +152,7 @@ class ModelDock(Dock):
 
     def _ask_target(self) -> None:
         choice = self._shared.choice
-        name = choice.title if choice else "model"
+        name = choice.title.replace("/", "_") if choice else "model"
         path = ask_target(self, "Save the model", f"{name}{ENDING}", {KIND: ENDING})
         if path is not None:
             self.save(path)

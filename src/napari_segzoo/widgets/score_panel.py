@@ -127,7 +127,8 @@ class ScorePanel(QWidget):
         except SegzooError as error:
             self.complained.emit(str(error))
             return
-        self.said.emit(f"Saved as {path}.")
+        more = self._objects_beside(path)
+        self.said.emit(f"Saved as {path} and {more.name}." if more else f"Saved as {path}.")
 
     def copy_table(self) -> None:
         """Copy the table of classes or thresholds for a spreadsheet."""
@@ -171,10 +172,14 @@ class ScorePanel(QWidget):
         path = ask_target(self, title, "scores.csv", KINDS)
         if path is None:
             return
-        more = objects_file(path)
-        with_objects = path.suffix.lower() == ".csv" and bool(self.report.objects)
-        if not (with_objects and more.exists()) or may_replace(self, title, more):
+        more = self._objects_beside(path)
+        if more is None or not more.exists() or may_replace(self, title, more):
             self.save(path)
+
+    def _objects_beside(self, path: Path) -> Path | None:
+        """Return where the table of objects goes if the scores go to `path`."""
+        in_table = path.suffix.lower() == ".csv" and bool(self.report.objects)
+        return objects_file(path) if in_table else None
 
 
 def _ordered(row: Row) -> Row:
