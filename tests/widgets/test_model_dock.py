@@ -109,6 +109,13 @@ def test_each_earlier_model_takes_one_line(dock, make_model, choose):
     assert "fluorescence" not in text
 
 
+def test_scores_on_several_kinds_of_images_take_one_line_each(dock):
+    dock.choose("nuclei (trained)")
+    text = dock.details.text()
+    assert "validation, fluorescence: images: 63, mean dice: 0.93" in text
+    assert "<br>validation, histology purple: images: 12, " in text
+
+
 def test_files_that_are_no_models(dock, tmp_path):
     dock.load(tmp_path / "absent.safetensors")
     assert "There is no model file" in dock.status.text()

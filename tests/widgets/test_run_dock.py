@@ -139,7 +139,9 @@ def test_objects_are_the_default_of_a_model_of_objects(
     choose(make_model(task="instances"))
     run.run()
     finish(run)
-    assert viewer.layers["blobs instances"].data.dtype == np.uint32
+    found = viewer.layers["blobs instances"].data
+    assert found.dtype == np.uint32
+    assert f"{len(np.unique(found[found > 0]))} object(s) found." in run.status.text()
 
 
 def test_check_says_what_would_be_done(viewer, run, choose, make_model, finish, blobs):

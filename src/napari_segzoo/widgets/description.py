@@ -77,9 +77,19 @@ def _provenance(info: ModelInfo) -> str:
     }
     if not known:
         return "not stated"
-    return "<br>".join(
-        f"{escape(key.replace('_', ' '))}: {escape(_plain(value))}" for key, value in known.items()
-    )
+    lines = [line for key, value in known.items() for line in _told(key, value)]
+    return "<br>".join(map(escape, lines))
+
+
+def _told(name: str, value: object) -> list[str]:
+    """One line, or one for each part of a table."""
+    if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+        return [line for key, part in value.items() for line in _told(f"{name}, {key}", part)]
+    return [f"{_spaced(name)}: {_plain(value)}"]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _bases(provenance: Mapping[str, Any]) -> str:
@@ -99,7 +109,7 @@ def _plain(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items())
+        return ", ".join(f"{_spaced(str(k))}: {_plain(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_plain(v) for v in value)
     return str(value)

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QProgressBar
@@ -206,7 +207,8 @@ class RunDock(Dock):
                 layer.metadata[RESULT]["partial"] = False
             if layers:
                 seconds = time.perf_counter() - self._begin
-                self.status.say(f"Done: {done} tile(s) in {seconds:.1f} s.")
+                found = _count_objects(layers[0])
+                self.status.say(f"Done: {done} tile(s) in {seconds:.1f} s.{found}")
             return
         for layer in layers:
             if written:
@@ -262,3 +264,11 @@ class RunDock(Dock):
     def _complain(self, sentence: str) -> None:
         self.status.complain(sentence)
         show_error(sentence)
+
+
+def _count_objects(layer: Layer) -> str:
+    """Tell how many objects a result in memory holds; they are numbered without gaps."""
+    objects = layer.metadata[RESULT]["options"]["output"] == "instances"
+    if not objects or not isinstance(layer.data, np.ndarray):
+        return ""
+    return f" {int(layer.data.max(initial=0)):,} object(s) found."
