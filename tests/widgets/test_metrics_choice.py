@@ -71,6 +71,15 @@ def test_one_layer_is_never_proposed_for_both(viewer, metrics):
     assert choices(metrics) == ("mine", "truth")
 
 
+def test_scoring_the_reference_takes_the_result_for_it(viewer, metrics):
+    viewer.add_labels(OBJECTS, name="truth")
+    add_result(viewer, OBJECTS, "found", output="instances")
+    assert choices(metrics) == ("truth", "found")
+    pick(metrics.form.prediction, "truth")
+    assert choices(metrics) == ("found", "truth")
+    assert metrics.form.task.currentText() == "Separate objects"
+
+
 def test_errors_and_saved_strokes_are_not_proposed(viewer, metrics, finish):
     strokes = viewer.add_labels(TRUTH, name="from a file")
     strokes.metadata["napari_segzoo_file"] = "/images/cells.tif.strokes.tif"

@@ -112,7 +112,10 @@ def test_files_and_clipboard(viewer, metrics, finish, tmp_path):
     assert DEFINITIONS["aji"] in text
     assert f"napari-segzoo {napari_segzoo.__version__}" in text
     metrics.panel.copy_table()
-    assert QApplication.clipboard().text().startswith("threshold\t")
+    thresholds, objects = QApplication.clipboard().text().split("\n\n")
+    assert thresholds.startswith("threshold\t")
+    assert objects.startswith("status\t")
+    assert len(objects.splitlines()) == 1 + len(metrics.panel.report.objects)
     metrics.panel.copy_text()
     assert QApplication.clipboard().text() == text
     metrics.panel.save(tmp_path / "absent" / "scores.csv")

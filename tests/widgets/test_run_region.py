@@ -44,6 +44,9 @@ def test_shapes_on_one_slice_stand_for_all_slices(viewer, run, choose, make_mode
     viewer.add_shapes([[[1, 5, 5], [1, 5, 50], [1, 40, 50], [1, 40, 5]]], name="box")
     choose(make_model())
     choose_part(run, "Around shapes")
+    run.check()
+    finish(run)
+    assert run.status.text() == "Ready to run on all z, y 5 to 39, x 5 to 49."
     run.run()
     finish(run)
     whole = segzoo.predict(make_model(), stack, axes="ZYX")

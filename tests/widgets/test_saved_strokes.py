@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QApplication
 
 from napari_segzoo.errors import RunError
 from napari_segzoo.io import Image, open_image, save_image, save_strokes
@@ -57,6 +58,15 @@ def test_a_training_saves_what_is_drawn_beside_the_image(
     assert np.array_equal(open_image(saved, labels=True).data[...], drawn.data)
     assert "saved as blobs.tif.strokes.tif" in train.status.text()
     assert "Done: 1 steps" in train.status.text()
+
+    train.copy_command()
+    assert f"--labels {saved} " in QApplication.clipboard().text()
+    assert "the layer drawn" not in train.status.text(), "the strokes are saved already"
+    drawn.data[30, 30] = 2
+    train.copy_command()
+    drawn.data[30, 30] = 0
+    assert "--labels drawn.tif" in QApplication.clipboard().text()
+    assert "save the layer drawn as drawn.tif" in train.status.text()
 
     train.pairs.add_labels()
     assert not offers(train), "what this session has drawn is offered to it"

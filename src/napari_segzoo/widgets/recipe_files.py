@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari.layers import Layer
+import numpy as np
+from napari.layers import Image, Labels, Layer
 from qtpy.QtWidgets import QApplication
 
+from ..io import find_strokes, read_strokes
 from ..model import bundled_models
 from ..recipes import Training
 from ..training.job import FinetuneOptions
-from .layers import file_of
+from .layers import core_image, file_of, full_array, path_of
 from .shared_model import Choice
 
 
@@ -27,6 +29,16 @@ class RecipeFiles:
             path = f"{layer.name}.tif"
             self._missing[f"the layer {layer.name} as {path}"] = None
         return path
+
+    def drawing(self, image: Image, labels: Labels, axes: str) -> str:
+        """Return the file of what is drawn on an image with `axes`, its saved strokes too."""
+        label_axes = axes.replace("C", "")
+        saved = find_strokes(core_image(image, axes), path_of(image))
+        if file_of(labels, label_axes) is None and saved is not None:
+            strokes = read_strokes(saved, label_axes).data
+            if np.array_equal(strokes, np.asarray(full_array(labels))):
+                return str(saved)
+        return self.layer(labels, label_axes)
 
     def mask(self, shapes: Layer) -> str:
         """Return the name that the inside of a shapes layer should be saved under."""
@@ -51,8 +63,8 @@ class RecipeFiles:
 
 
 def write_down(
-    training: Sequence[tuple[Layer, Layer]],
-    validation: Sequence[tuple[Layer, Layer]],
+    training: Sequence[tuple[Image, Labels]],
+    validation: Sequence[tuple[Image, Labels]],
     axes: str,
     base: Choice | None,
     options: FinetuneOptions,
@@ -74,11 +86,12 @@ def write_down(
         The background first; [] if they have none.
     """
     files = RecipeFiles()
-    label_axes = axes.replace("C", "")
-    images, labels, scored, truth = (
-        tuple(files.layer(pair[n], a) for pair in pairs)
+    images, scored = (
+        tuple(files.layer(image, axes) for image, _ in pairs) for pairs in (training, validation)
+    )
+    labels, truth = (
+        tuple(files.drawing(image, drawn, axes) for image, drawn in pairs)
         for pairs in (training, validation)
-        for n, a in enumerate((axes, label_axes))
     )
     recipe = Training(
         out=f"{training[0][0].name}.safetensors",

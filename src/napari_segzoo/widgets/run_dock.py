@@ -23,7 +23,7 @@ from .preview import hide_earlier
 from .recipe_files import RecipeFiles
 from .results import LiveLayers, add_class_layer, add_probability_layers, in_levels
 from .run_form import RunForm
-from .run_region import moved
+from .run_region import in_words, moved
 from .run_work import RunWork
 from .shared_model import shared_model, unwrap
 from .uncover import uncover
@@ -150,7 +150,8 @@ class RunDock(Dock):
             self._add_layers(event)
         elif isinstance(event, Plan):
             self.plan.setText(event.summary())
-            self.status.say("Ready to run.")
+            part = in_words(self.form.cut(), self.form.axes.currentText())
+            self.status.say(f"Ready to run on {part}." if part else "Ready to run.")
         elif isinstance(event, TileDone | BlockSeparated):
             if isinstance(event, TileDone):
                 self._tiles = event.done

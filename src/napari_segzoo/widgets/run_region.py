@@ -80,6 +80,14 @@ class RegionChoice(QWidget):
         }
 
 
+def in_words(ranges: Ranges, axes: str) -> str:
+    """Return which voxels are cut, such as "all z, y 10 to 49, x 0 to 9"; "" for the whole."""
+    if not ranges:
+        return ""
+    spans = {a: f"{a.lower()} {start} to {stop - 1}" for a, (start, stop) in ranges.items()}
+    return ", ".join(spans.get(a, f"all {a.lower()}") for a in axes if a != "C")
+
+
 def moved(placement: dict[str, Any], offset: tuple[int, ...]) -> dict[str, Any]:
     """Return the placement of a layer whose data begin at the voxel `offset`."""
     step = placement["rotate"] @ placement["shear"] @ (placement["scale"] * np.asarray(offset))

@@ -43,8 +43,8 @@ def propose(
 ) -> dict[str, Layer | None]:
     """Return a reference and a prediction among some labels layers, the lowest first.
 
-    The newest result is scored, or else the topmost other layer; neither results nor strokes are
-    taken as reference.
+    The newest result is scored, or else the topmost other layer. Strokes are never taken as
+    reference, a result only where the user scores a layer that is none.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def propose(
     own = [x for x in layers if not is_result(x) and not is_strokes(x)]
     strokes = [x for x in layers if not is_result(x) and is_strokes(x)]
     if reference is None:
-        reference = next((x for x in own if x is not prediction), None)
+        others = (*own, *reversed(made)) if prediction in own else own
+        reference = next((x for x in others if x is not prediction), None)
     if prediction is None:
         offered = (*reversed(made), *reversed(own), *reversed(strokes))
         prediction = next((x for x in offered if x is not reference), None)

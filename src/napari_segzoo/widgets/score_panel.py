@@ -131,9 +131,11 @@ class ScorePanel(QWidget):
         self.said.emit(f"Saved as {path} and {more.name}." if more else f"Saved as {path}.")
 
     def copy_table(self) -> None:
-        """Copy the table of classes or thresholds for a spreadsheet."""
-        self.scores.copy()
-        self.said.emit("The table is in the clipboard.")
+        """Copy the table of classes or thresholds, and that of objects, for a spreadsheet."""
+        tables = [self.scores, self.objects] if self.report.objects else [self.scores]
+        QApplication.clipboard().setText("\n\n".join(table.as_text() for table in tables))
+        plural = "s are" if len(tables) > 1 else " is"
+        self.said.emit(f"The table{plural} in the clipboard.")
 
     def copy_text(self) -> None:
         """Copy all scores with their definitions as Markdown."""

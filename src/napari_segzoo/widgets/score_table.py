@@ -7,7 +7,7 @@ from math import isfinite, isnan
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QApplication, QHeaderView, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
 from ..metrics import DEFINITIONS
 from ..metrics.report import Row
@@ -80,15 +80,15 @@ class ScoreTable(QTableWidget):
         heading = self.horizontalHeaderItem(header.sortIndicatorSection())
         return heading.text().replace(" ", "_") if heading else "", header.sortIndicatorOrder()
 
-    def copy(self) -> None:
-        """Copy the table, as sorted, for a spreadsheet."""
+    def as_text(self) -> str:
+        """Return the table, as sorted, with tabs between its columns."""
         columns = range(self.columnCount())
         lines = [[self.horizontalHeaderItem(c).text() for c in columns]]
         lines += [
             [self.item(r, c).data(Qt.ItemDataRole.UserRole) for c in columns]
             for r in range(self.rowCount())
         ]
-        QApplication.clipboard().setText("\n".join("\t".join(line) for line in lines))
+        return "\n".join("\t".join(line) for line in lines)
 
     def _announce(self, *_: object) -> None:
         rows = self.selectionModel().selectedRows()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -51,7 +52,7 @@ class TrainDock(Dock):
         self._stop = threading.Event()
         self._name = ""
         self.status = StatusLine()
-        self._last: tuple[RecipeFiles, recipes.Training] | None = None
+        self._last: Callable[[], tuple[RecipeFiles, recipes.Training]] | None = None
         self.pairs = PairList(self._viewer)
         self.saved = SavedStrokes(self.pairs)
         self.classes = ClassTable()
@@ -117,7 +118,7 @@ class TrainDock(Dock):
             images = [image for image, _ in (*self.pairs.complete(validation=True), *pairs)]
             shown = topmost_visible(self._viewer, images)
             run = self._make_run(shown)
-            self._last = self._write_down()
+            self._last = self._noted()
         except SegzooError as error:
             self._complain(str(error))
             return
@@ -187,7 +188,7 @@ class TrainDock(Dock):
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
         try:
-            files, training = self._last or self._write_down()
+            files, training = (self._last or self._noted())()
         except SegzooError as error:
             self._complain(str(error))
             return
@@ -207,8 +208,10 @@ class TrainDock(Dock):
             self._live.visible,
         )
 
-    def _write_down(self) -> tuple[RecipeFiles, recipes.Training]:
-        return write_down(
+    def _noted(self) -> Callable[[], tuple[RecipeFiles, recipes.Training]]:
+        """Note the training that the form describes; files are named when it is called."""
+        return partial(
+            write_down,
             self.pairs.complete(),
             self.pairs.complete(validation=True),
             self.pairs.axes.currentText(),
