@@ -45,6 +45,7 @@ class RunDock(Dock):
         self._work: RunWork | None = None
         self._made: dict[str, Any] = {}
         self._source: Image | None = None
+        self._part = ""
         self._hidden: list[Layer] = []
         self._task = ""
         self._begin = 0.0
@@ -133,6 +134,7 @@ class RunDock(Dock):
         axes = self.form.axes.currentText()
         image, options = core_image(layer, axes), self.form.options()
         ranges = self.form.cut()
+        self._part = in_words(ranges, axes)
         offset = tuple(ranges.get(a, (0, 0))[0] for a in axes if a != "C")
         self._placement = moved(result_transform(layer, axes), offset)
         self._made = {
@@ -150,8 +152,7 @@ class RunDock(Dock):
             self._add_layers(event)
         elif isinstance(event, Plan):
             self.plan.setText(event.summary())
-            part = in_words(self.form.cut(), self.form.axes.currentText())
-            self.status.say(f"Ready to run on {part}." if part else "Ready to run.")
+            self.status.say(f"Ready to run on {self._part}." if self._part else "Ready to run.")
         elif isinstance(event, TileDone | BlockSeparated):
             if isinstance(event, TileDone):
                 self._tiles = event.done
