@@ -179,7 +179,9 @@ def test_later_strokes_are_saved_if_the_training_fails(
     monkeypatch.setattr(train._more, "take", lambda: [dashes(drawn.data.shape, 7)])
     train.train()
     finish(train)
-    assert "The GPU went away" in train.status.text()
+    train.classes.counted.emit()
+    train.status.note("a note that comes late")
+    assert "The GPU went away" in train.status.text(), "a count or note took the error away"
     (saved,) = strokes_folder.iterdir()
     found = open_image(saved, labels=True).data[...]
     assert np.array_equal(found, dashes(found.shape, 7))

@@ -37,16 +37,20 @@ class ClassTable(QWidget):
 
     Signals
     -------
+    painted()
+        What is drawn has changed.
     counted()
         Some time after each change of what is drawn.
     """
 
+    painted = Signal()
     counted = Signal()
 
     def __init__(self) -> None:
         super().__init__()
         self._painting = Painting(self)
         self._painting.changed.connect(self._on_paint)
+        self._painting.changed.connect(self.painted)
         self._labelling = Labelling()
         self._names: dict[int, str] = {}
         self.counts: dict[int, int] = {}

@@ -149,6 +149,7 @@ class StatusLine(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._notes: list[str] = []
         self._complains = False
+        self._sentence = ""
 
     def begin(self, sentence: str) -> None:
         """Show information at the start of a run, and drop the notes of the last one."""
@@ -161,11 +162,11 @@ class StatusLine(QLabel):
         self._show(as_html(sentence))
 
     def note(self, sentence: str) -> None:
-        """Keep a sentence below what is said, until the next run."""
+        """Keep a sentence below what is said, until the next run; an error stays above it."""
         line = f'<span style="color: {NOTE_COLOR}">{as_html(sentence)}</span>'
         if line not in self._notes:
             self._notes.append(line)
-        self._show("")
+        self._show(self._sentence if self._complains else "")
 
     def complain(self, sentence: str) -> None:
         """Show an error."""
@@ -178,6 +179,7 @@ class StatusLine(QLabel):
             self.say("")
 
     def _show(self, html: str) -> None:
+        self._sentence = html
         self.setText("<br>".join(line for line in (html, *self._notes) if line))
         if self.parent() is not None:
             self.setVisible(bool(self.text()))

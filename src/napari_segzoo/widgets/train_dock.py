@@ -82,7 +82,7 @@ class TrainDock(Dock):
         self.progress = TrainProgress(self._viewer)
         self._lay_out()
         self._set_running(False)
-        for changed in (self.pairs.changed, self.form.changed, self.classes.counted):
+        for changed in (self.pairs.changed, self.form.changed, self.classes.painted):
             changed.connect(self.status.forgive)
         self.pairs.changed.connect(self._watch_drawing)
         self.pairs.changed.connect(self._next.forget)
