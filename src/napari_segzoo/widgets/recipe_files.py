@@ -33,10 +33,10 @@ class RecipeFiles:
     def drawing(self, image: Image, labels: Labels, axes: str) -> str:
         """Return the file of what is drawn on an image with `axes`, its saved strokes too."""
         label_axes = axes.replace("C", "")
-        saved = find_strokes(core_image(image, axes), path_of(image))
-        if file_of(labels, label_axes) is None and saved is not None:
-            strokes = read_strokes(saved, label_axes).data
-            if np.array_equal(strokes, np.asarray(full_array(labels))):
+        if file_of(labels, label_axes) is None:
+            saved = find_strokes(core_image(image, axes), path_of(image))
+            drawn = np.asarray(full_array(labels))
+            if saved and np.array_equal(read_strokes(saved, label_axes).data, drawn):
                 return str(saved)
         return self.layer(labels, label_axes)
 
