@@ -25,6 +25,7 @@ from napari_segzoo.inference import (
     remembered,
 )
 from napari_segzoo.inference.fit import Fit
+from napari_segzoo.inference.forward import make_forward
 from napari_segzoo.inference.loading import labels_agree, richest_part
 from napari_segzoo.inference.plan import make_plan, shrink_plan
 from napari_segzoo.inference.tiling import Tiling, round_up
@@ -178,6 +179,27 @@ def test_the_trial_decides_and_is_said(every_run_is_long, monkeypatch, agree):
     assert run.plan.precision == chosen
     asked = segzoo.predict(model, image, tile=64, engine="torch", precision=chosen)
     np.testing.assert_array_equal(run.result, asked)
+
+
+@pytest.mark.parametrize(
+    "agree, converted", [(True, ["bfloat16"]), (False, ["bfloat16", "float32"])]
+)
+def test_a_network_is_converted_for_float32_only_if_bfloat16_fails(
+    every_run_is_long, monkeypatch, agree, converted
+):
+    made = []
+
+    def by_torch(network, *, engine, precision, **options):
+        made.append((engine, str(precision).removeprefix("torch.")))
+        return make_forward(network, engine="torch", precision=precision, **options)
+
+    monkeypatch.setattr(loading, "labels_agree", lambda exact, found: agree)
+    monkeypatch.setattr(loading, "make_forward", by_torch)
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: True)
+    run = prepare(tiny_model(), noise((200, 200)), options=PredictOptions(tile=64))
+    assert sum(isinstance(e, Note) for e in run.run()) == 1
+    assert [p for engine, p in made if engine == "openvino"] == converted
+    assert run.plan.precision == converted[-1]
 
 
 @pytest.mark.parametrize("shape", [(48, 80), (24, 40, 16)])

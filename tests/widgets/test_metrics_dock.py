@@ -78,6 +78,8 @@ def test_an_object_in_the_table_is_shown(viewer, metrics, finish):
     table = metrics.panel.objects
     rows = {table.item(r, 0).text(): r for r in range(table.rowCount())}
     assert set(rows) == {"matched", "missed"}
+    assert table.horizontalHeaderItem(1).text() == "iou", "seen in a narrow dock"
+    assert "recall <b>0.5</b>" in metrics.panel.summary.text()
     table.selectRow(rows["missed"])
     assert viewer.dims.current_step[0] == 4
     table.selectRow(rows["matched"])

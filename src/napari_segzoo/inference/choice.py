@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
 ENGINES = ("auto", "torch", "openvino")
-LONG_RUN = 1_000_000_000_000
+LONG_RUN = 3_000_000_000_000
 """Multiply-adds from which on converting a network for OpenVINO takes less than it saves."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 FIRST_SUMMARY = {
     "semantic": ("mean_dice", "mean_iou", "pixel_accuracy"),
-    "instances": ("n_reference", "n_prediction", "n_matched", "f1", "mean_ap", "panoptic_quality"),
+    "instances": ("n_reference", "n_prediction", "precision", "recall", "f1", "panoptic_quality"),
 }
 KINDS = {"CSV": ".csv", "Markdown": ".md", "JSON": ".json"}
 FIRST_COLUMNS = ("label", "name", "dice", "iou", "hd95", "assd", "nsd", "precision", "recall")
+FIRST_OF_OBJECT = ("status", "iou", "reference", "prediction", "split", "merged")
 
 
 class ScorePanel(QWidget):
@@ -103,8 +105,8 @@ class ScorePanel(QWidget):
         self.summary.setToolTip(
             "\n".join(f"{n}: {short(values[n])}: {DEFINITIONS[n]}" for n in order)
         )
-        self.scores.show_rows([_ordered(row) for row in report.rows()])
-        self.objects.show_rows(report.objects)
+        self.scores.show_rows([_ordered(row, FIRST_COLUMNS) for row in report.rows()])
+        self.objects.show_rows([_ordered(row, FIRST_OF_OBJECT) for row in report.objects])
         self.objects.setVisible(bool(report.objects))
         self._show_slices(report, first_slice)
         self.show()
@@ -184,7 +186,7 @@ class ScorePanel(QWidget):
         return objects_file(path) if in_table else None
 
 
-def _ordered(row: Row) -> Row:
+def _ordered(row: Row, columns: Sequence[str]) -> Row:
     """Put the columns first that are looked at first."""
-    first = [name for name in FIRST_COLUMNS if name in row]
+    first = [name for name in columns if name in row]
     return {name: row[name] for name in (*first, *(n for n in row if n not in first))}
