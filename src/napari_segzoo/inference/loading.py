@@ -41,25 +41,23 @@ def load_network(run: Prediction, reader: TileReader) -> Generator[Note, None, F
     RunError
         If OpenVINO was asked for and cannot run the network.
     """
-    planned = run.plan
     try:
         sample = take_sample(run, reader) if run.plan.on_trial else None
-        run.plan = replace(run.plan, on_trial=False)
         if sample is None:
+            run.plan = replace(run.plan, on_trial=False)
             return _load(run, run.plan.engine, run.plan.precision)
         faster = _load(run, run.plan.engine, "bfloat16")
         by_torch = _load(run, "torch", "float32")
         exact, found = (_labels(f, sample) for f in (by_torch, faster))
         kept = 1 - np.count_nonzero(found != exact) / exact.size
         agree = labels_agree(exact, found)
+        chosen = "bfloat16" if agree else "float32"
+        run.plan = replace(run.plan, precision=chosen, on_trial=False)
         yield Note(
             f"bfloat16 gives {100 * kept:.2f}% of the voxels of a sample the label that "
-            f"float32 gives, so {'bfloat16' if agree else 'float32'} is used."
+            f"float32 gives, so {chosen} is used."
         )
-        if agree:
-            run.plan = replace(run.plan, precision="bfloat16")
-            return faster
-        return _load(run, run.plan.engine, "float32")
+        return faster if agree else _load(run, run.plan.engine, chosen)
     except ConversionError as error:
         if run.options.engine == "openvino":
             raise RunError(
@@ -67,7 +65,7 @@ def load_network(run: Prediction, reader: TileReader) -> Generator[Note, None, F
                 "the engine torch."
             ) from error
         yield Note(f"OpenVINO cannot run this network ({error}), so PyTorch does.")
-        run.plan = replace(planned, engine="torch")
+        run.plan = replace(run.plan, engine="torch")
         return (yield from load_network(run, reader))
 
 
