@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_segzoo.model import ModelInfo, SegmentationModel, default_classes
 
@@ -18,6 +19,26 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.viewer)
+
+
+class Clipboard:
+    """Holds a text for one process."""
+
+    def __init__(self):
+        self._text = ""
+
+    def setText(self, text):
+        self._text = text
+
+    def text(self):
+        return self._text
+
+
+@pytest.fixture(autouse=True)
+def clipboard(monkeypatch):
+    """Keep tests that run at once on one display from changing each other's clipboard."""
+    own = Clipboard()
+    monkeypatch.setattr(QApplication, "clipboard", staticmethod(lambda: own))
 
 
 @pytest.fixture(autouse=True)

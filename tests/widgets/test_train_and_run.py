@@ -228,6 +228,9 @@ def test_several_pairs_and_class_names(viewer, open_dock, choose, make_model, fi
     assert "--base model.safetensors" in command
     assert "--steps 2" in command
     assert "save the layer a as a.tif" in train.status.text()
+    train.form.amount.setValue(5)
+    train.copy_command()
+    assert "--steps 5" in QApplication.clipboard().text(), "what the form shows now"
     train.pairs.remove_pair()
     assert len(train.pairs.rows) == 1
     assert not train.pairs._remove.isEnabled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -62,15 +63,9 @@ class RecipeFiles:
         return f"Copied. Before you use it, save {' and '.join(self._missing)}."
 
 
-def write_down(
-    training: Sequence[tuple[Image, Labels]],
-    validation: Sequence[tuple[Image, Labels]],
-    axes: str,
-    base: Choice | None,
-    options: FinetuneOptions,
-    class_names: Sequence[str],
-) -> tuple[RecipeFiles, Training]:
-    """Return a training on layers as one on files.
+@dataclass(frozen=True)
+class NotedTraining:
+    """A training on layers.
 
     Parameters
     ----------
@@ -85,23 +80,34 @@ def write_down(
     class_names : sequence of str
         The background first; [] if they have none.
     """
-    files = RecipeFiles()
-    images, scored = (
-        tuple(files.layer(image, axes) for image, _ in pairs) for pairs in (training, validation)
-    )
-    labels, truth = (
-        tuple(files.drawing(image, drawn, axes) for image, drawn in pairs)
-        for pairs in (training, validation)
-    )
-    recipe = Training(
-        out=f"{training[0][0].name}.safetensors",
-        images=images,
-        labels=labels,
-        axes=axes,
-        base=files.model(base) if base else None,
-        options=options,
-        class_names=tuple(class_names),
-        validation_images=scored,
-        validation_labels=truth,
-    )
-    return files, recipe
+
+    training: Sequence[tuple[Image, Labels]]
+    validation: Sequence[tuple[Image, Labels]]
+    axes: str
+    base: Choice | None
+    options: FinetuneOptions
+    class_names: Sequence[str]
+
+    def write_down(self) -> tuple[RecipeFiles, Training]:
+        """Return it as a training on files, named as they are now."""
+        files, axes = RecipeFiles(), self.axes
+        images, scored = (
+            tuple(files.layer(image, axes) for image, _ in pairs)
+            for pairs in (self.training, self.validation)
+        )
+        labels, truth = (
+            tuple(files.drawing(image, drawn, axes) for image, drawn in pairs)
+            for pairs in (self.training, self.validation)
+        )
+        recipe = Training(
+            out=f"{self.training[0][0].name}.safetensors",
+            images=images,
+            labels=labels,
+            axes=axes,
+            base=files.model(self.base) if self.base else None,
+            options=self.options,
+            class_names=tuple(self.class_names),
+            validation_images=scored,
+            validation_labels=truth,
+        )
+        return files, recipe

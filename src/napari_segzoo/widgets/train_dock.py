@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -24,7 +23,7 @@ from .more_strokes import MoreStrokes
 from .pairs import PairList
 from .preview import LivePreview
 from .project_files import ProjectButtons
-from .recipe_files import RecipeFiles, write_down
+from .recipe_files import NotedTraining
 from .saved_strokes import SavedStrokes
 from .shared_model import Choice, shared_model, unwrap
 from .train_form import TrainForm
@@ -52,7 +51,7 @@ class TrainDock(Dock):
         self._stop = threading.Event()
         self._name = ""
         self.status = StatusLine()
-        self._last: Callable[[], tuple[RecipeFiles, recipes.Training]] | None = None
+        self._last: NotedTraining | None = None
         self.pairs = PairList(self._viewer)
         self.saved = SavedStrokes(self.pairs)
         self.classes = ClassTable()
@@ -161,11 +160,11 @@ class TrainDock(Dock):
             self.status.begin(self._undo.go_back())
 
     def copy_command(self) -> None:
-        """Copy the command line of the last training, or of the one the form describes."""
+        """Copy the command line of the last training; of another one if the form describes it."""
         self._copy(recipes.finetune_command)
 
     def copy_script(self) -> None:
-        """Copy the Python script of the last training, or of the one the form describes."""
+        """Copy the Python script of the last training; of another one if the form describes it."""
         self._copy(recipes.finetune_script)
 
     def _lay_out(self) -> None:
@@ -188,7 +187,8 @@ class TrainDock(Dock):
 
     def _copy(self, write: Callable[[recipes.Training], str]) -> None:
         try:
-            files, training = (self._last or self._noted())()
+            last = self._last if self._last and self._last.options == self.form.options() else None
+            files, training = (last or self._noted()).write_down()
         except SegzooError as error:
             self._complain(str(error))
             return
@@ -208,10 +208,9 @@ class TrainDock(Dock):
             self._live.visible,
         )
 
-    def _noted(self) -> Callable[[], tuple[RecipeFiles, recipes.Training]]:
-        """Note the training that the form describes; files are named when it is called."""
-        return partial(
-            write_down,
+    def _noted(self) -> NotedTraining:
+        """Note the training that the form describes."""
+        return NotedTraining(
             self.pairs.complete(),
             self.pairs.complete(validation=True),
             self.pairs.axes.currentText(),
